@@ -1,0 +1,20 @@
+"""Each kernel is tested on both sides: the host, and the device or its simulator."""
+
+import os
+
+import pytest
+from numba import cuda
+
+from gpu_kernels import backend
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def twin(request):
+    """A function that puts a host array on the side of the twin under test."""
+    if request.param == "cpu":
+        return lambda array: array
+    if not SIMULATED and not cuda.is_available():
+        pytest.skip("no CUDA device, and NUMBA_ENABLE_CUDASIM is not 1")
+    return backend.to_device
