@@ -1,0 +1,1 @@
+"""Array in, array out: every kernel with its CPU and its GPU form."""

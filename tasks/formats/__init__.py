@@ -1,0 +1,1 @@
+"""Detector files: which format a path is in, and one reader for each."""

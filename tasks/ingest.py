@@ -1,0 +1,192 @@
+"""Ingest: a recording, in whatever format, becomes an event store, slab by slab.
+
+On the way every slab is surveyed: the sum of its frames, the electrons of each scan position, the
+frames that are missing and the detector sectors that lost their data, so that later steps need not
+read the events again to know where the disk is and which positions to trust.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from distributed import Client
+
+from gpu_kernels.reduction import sum_frames
+from gpu_kernels.sectors import lost_sectors, sector_counts
+from tasks.formats.detect import open_recording
+from tasks.formats.recording import Recording
+from tasks.store import events as store
+from tasks.store import layout
+from tasks.store.publish import Manifest, finished_unit, published, record_unit
+from tasks.store.source import Source
+from tasks.units import run_units
+
+VERSION = 1
+EVENTS_PER_SLAB = 8_000_000
+"""32 MB of indices: some 0.1 s of work, and little memory on each worker."""
+NARROW_FRAME = 1 << 16
+"""A frame of so many pixels or fewer has indices of 16 bits."""
+
+
+@dataclass(frozen=True)
+class ReaderOptions:
+    """What a reader must be told that the file does not say."""
+
+    array: str | None = None
+    scan_shape: tuple[int, int] | None = None
+    drop_flyback: bool = False
+    threshold: float | None = None
+    out_of_range: str = "error"
+
+
+def ingest(
+    source: Source,
+    work: Path,
+    options: ReaderOptions,
+    client: Client | None = None,
+    force: bool = False,
+) -> tuple[Manifest, bool]:
+    """Turn a recording into the event store of a dataset, or find it finished.
+
+    Parameters
+    ----------
+    source : Source
+        The recording and its hash.
+    work : Path
+        Folder of the dataset's event store and steps.
+    options : ReaderOptions
+        For the reader.
+    client : distributed.Client, optional
+        Where slabs are read; without it, here.
+    force : bool
+        Read it again even if the store is whole.
+
+    Returns
+    -------
+    manifest : Manifest
+        Of the store.
+    reused : bool
+        Whether it was there before.
+
+    Raises
+    ------
+    RecordingError
+        If the file is not what a reader expects.
+    """
+    return published(
+        layout.event_store(work),
+        step="ingest",
+        version=VERSION,
+        inputs={"recording": source.sha256},
+        parameters=asdict(options),
+        write=lambda aside: _write(aside, source, options, client),
+        force=force,
+    )
+
+
+def slab_rows_for(recording: Recording) -> int:
+    """Scan rows of a slab, so that it has about ``EVENTS_PER_SLAB`` events."""
+    per_row = max(1.0, recording.events_per_position_estimate * recording.scan_shape[1])
+    return int(np.clip(EVENTS_PER_SLAB // per_row, 1, recording.scan_shape[0]))
+
+
+def _write(
+    aside: Path, source: Source, options: ReaderOptions, client: Client | None
+) -> dict[str, Any]:
+    recording = open_recording(source.path, **asdict(options))
+    rows = slab_rows_for(recording)
+    zarr.create_group(str(aside), overwrite=False) if not (aside / "zarr.json").exists() else None
+    cuts = [(first, min(first + rows, recording.scan_shape[0]))
+            for first in range(0, recording.scan_shape[0], rows)]  # fmt: skip
+    todo = [n for n in range(len(cuts)) if finished_unit(aside, _unit(n)) is None]
+    run_units(
+        "ingest",
+        _ingest_slab,
+        [(recording, str(aside), number, *cuts[number]) for number in todo],
+        client,
+    )
+    return _seal(aside, recording, source, cuts, rows)
+
+
+def _unit(slab: int) -> str:
+    return f"slab-{slab:05d}"
+
+
+def _ingest_slab(recording: Recording, folder: str, slab: int, first: int, last: int) -> None:
+    start = time.monotonic()
+    indptr, indices, frames_present = recording.read_rows(first, last)
+    height, width = recording.detector_shape
+    narrow = height * width <= NARROW_FRAME
+    files = store.write_slab(
+        folder,
+        slab,
+        {
+            "indices": indices.astype(np.uint16 if narrow else np.uint32, copy=False),
+            "indptr": indptr,
+            "frames_present": frames_present,
+            "frame_sum": sum_frames(indptr, indices, recording.detector_shape),
+            "sector_counts": sector_counts(indptr, indices, recording.detector_shape),
+        },
+    )
+    facts = {"events": int(indices.size), "seconds": round(time.monotonic() - start, 3)}
+    record_unit(Path(folder), _unit(slab), files, facts)
+
+
+def _seal(
+    aside: Path,
+    recording: Recording,
+    source: Source,
+    cuts: list[tuple[int, int]],
+    rows: int,
+) -> dict[str, Any]:
+    """Write the arrays of the whole scan from those of the slabs, and the store's attributes."""
+    scan = recording.scan_shape
+    frame_sum = np.zeros(recording.detector_shape, np.uint64)
+    parts: dict[str, list[np.ndarray]] = {"electrons": [], "frames_present": [], "sectors": []}
+    for slab in range(len(cuts)):
+        group = layout.slab_group(slab)
+        frame_sum += store.read_array(aside, f"{group}/frame_sum").astype(np.uint64)
+        parts["electrons"].append(np.diff(store.read_array(aside, f"{group}/indptr")))
+        parts["frames_present"].append(store.read_array(aside, f"{group}/frames_present"))
+        parts["sectors"].append(store.read_array(aside, f"{group}/sector_counts"))
+    electrons = np.concatenate(parts["electrons"]).astype(np.uint32).reshape(scan)
+    frames = np.concatenate(parts["frames_present"]).reshape(scan)
+    mask = lost_sectors(np.concatenate(parts["sectors"]), frames.ravel(), scan).reshape(scan)
+    for name, data in {
+        "frame_sum": frame_sum,
+        "electrons": electrons,
+        "frames_present": frames,
+        "sector_mask": mask,
+    }.items():
+        store.write_array(aside, name, data)
+    facts = {
+        "events": int(electrons.sum(dtype=np.int64)),
+        "positions": int(electrons.size),
+        "frames_missing": int((frames == 0).sum()),
+        "frames_partial": int((mask != 0).sum()),
+    }
+    zarr.open_group(str(aside), mode="r+").attrs.update(
+        {
+            "event_store_format": store.FORMAT,
+            "scan_shape": list(scan),
+            "detector_shape": list(recording.detector_shape),
+            "slab_rows": rows,
+            "codec": store.CODEC,
+            "events": facts["events"],
+            "metadata": {
+                "format": recording.format,
+                "source": {
+                    "name": Path(source.path).name,
+                    "size": source.size,
+                    "sha256": source.sha256,
+                },
+                "recording": recording.metadata,
+                "notes": list(recording.notes),
+                "flyback_suspected": recording.flyback_suspected,
+            },
+        }
+    )
+    return facts

@@ -1,0 +1,167 @@
+"""The event store: a recording as slabs of scan rows, each read, computed and checksummed alone.
+
+A Zarr v3 group. Per slab the flat ``indices`` of its electrons and ``indptr`` (where each scan
+position begins), one chunk each, so that reading a slab is one contiguous read; beside them the
+sum of the slab's frames and the number of frames at each position. Root attributes hold the shapes,
+the cuts between slabs and where the recording came from.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+
+from tasks.store.layout import slab_group
+from tasks.store.publish import DamagedResultError
+
+CODEC = {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 1 << 20}
+"""Of 48 tried (benchmarks/codecs.py): the fastest to read of those under 1.5 bytes an event at
+2,000 events a frame; zstd after a delta is 40 % smaller and decodes at a third of the speed."""
+FORMAT = 1
+
+
+class Events(NamedTuple):
+    """The electrons of one slab."""
+
+    indptr: np.ndarray
+    """(positions + 1,) int64: where each scan position's electrons begin."""
+    indices: np.ndarray
+    """(events,) uint16 or uint32: row · width + col on the detector, sorted within a frame."""
+
+
+@dataclass(frozen=True)
+class EventStore:
+    """A whole, published event store; its arrays are read when asked for."""
+
+    path: str
+    scan_shape: tuple[int, int]
+    detector_shape: tuple[int, int]
+    slab_rows: int
+    """Scan rows of every slab but the last, which may have fewer."""
+    events: int
+    metadata: dict[str, Any]
+
+    @property
+    def slabs(self) -> int:
+        """Number of slabs."""
+        return -(-self.scan_shape[0] // self.slab_rows)
+
+    def rows(self, slab: int) -> tuple[int, int]:
+        """First scan row of a slab, and the one after its last."""
+        first = slab * self.slab_rows
+        return first, min(first + self.slab_rows, self.scan_shape[0])
+
+    def read(self, slab: int) -> Events:
+        """Read the electrons of a slab; its checksums are checked on the way.
+
+        Raises
+        ------
+        DamagedResultError
+            If a chunk is missing or its checksum is wrong.
+        """
+        first, last = self.rows(slab)
+        indptr = read_array(self.path, f"{slab_group(slab)}/indptr")
+        indices = read_array(self.path, f"{slab_group(slab)}/indices")
+        if indptr.size != (last - first) * self.scan_shape[1] + 1 or indptr[-1] != indices.size:
+            raise DamagedResultError(
+                f"{self.path}: slab {slab} (scan rows {first} to {last - 1}) says that it has "
+                f"{int(indptr[-1])} events at {indptr.size - 1} positions, found {indices.size} "
+                "events; run the job again to make it anew."
+            )
+        return Events(indptr, indices)
+
+    def array(self, name: str) -> np.ndarray:
+        """Read an array of the whole scan or detector: ``frame_sum``, and so on."""
+        return read_array(self.path, name)
+
+
+def read_array(path: str | Path, name: str) -> np.ndarray:
+    """Read a whole Zarr array, and name it where its data are damaged.
+
+    Raises
+    ------
+    DamagedResultError
+        If it is missing, or a checksum is wrong.
+    """
+    try:
+        array = zarr.open_array(str(path), path=name, mode="r")
+        if array.nchunks_initialized < array.nchunks:  # Zarr would read what is missing as zeros
+            raise OSError(f"{array.nchunks - array.nchunks_initialized} of its chunks are missing")
+        return array[...]
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise DamagedResultError(
+            f"{path}: {name} cannot be read ({error}); run the job again to make it anew."
+        ) from error
+
+
+def write_array(
+    path: str | Path, name: str, data: np.ndarray, chunks: tuple[int, ...] | None = None
+) -> None:
+    """Write a whole Zarr array, compressed and checksummed, as one chunk unless told otherwise."""
+    array = create_array(path, name, data.shape, data.dtype, chunks or data.shape)
+    if data.size:
+        array[...] = data
+
+
+def create_array(
+    path: str | Path, name: str, shape: tuple[int, ...], dtype: Any, chunks: tuple[int, ...]
+) -> zarr.Array:
+    """Lay out a Zarr array whose chunks will be written whole by independent units of work."""
+    dtype = np.dtype(dtype)
+    return zarr.create_array(
+        str(path),
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        chunks=tuple(max(1, c) for c in chunks),
+        serializer=BytesCodec(),
+        compressors=(BloscCodec(typesize=dtype.itemsize, **CODEC), Crc32cCodec()),
+        fill_value=0,
+        overwrite=True,
+        config={"write_empty_chunks": True},
+    )
+
+
+def write_slab(folder: str | Path, slab: int, arrays: dict[str, np.ndarray]) -> list[Path]:
+    """Write the arrays of one slab into its group.
+
+    Returns
+    -------
+    list of Path
+        The files that hold them.
+    """
+    group = slab_group(slab)
+    zarr.create_group(str(folder), path=group, overwrite=True)
+    for name, data in arrays.items():
+        write_array(folder, f"{group}/{name}", data)
+    return [file for file in (Path(folder) / group).rglob("*") if file.is_file()]
+
+
+def open_store(path: str | Path) -> EventStore:
+    """Open a published event store.
+
+    Raises
+    ------
+    DamagedResultError
+        If there is no whole store of a known version at the path.
+    """
+    try:
+        attributes = dict(zarr.open_group(str(path), mode="r").attrs)
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedResultError(f"{path}: this is not an event store ({error}).") from error
+    if attributes.get("event_store_format") != FORMAT or not Path(path, "manifest.json").exists():
+        raise DamagedResultError(
+            f"{path}: no finished event store of version {FORMAT} is here (found version "
+            f"{attributes.get('event_store_format')}); run phasemill ingest again."
+        )
+    return EventStore(
+        path=str(path),
+        scan_shape=tuple(attributes["scan_shape"]),
+        detector_shape=tuple(attributes["detector_shape"]),
+        slab_rows=attributes["slab_rows"],
+        events=attributes["events"],
+        metadata=attributes["metadata"],
+    )

@@ -1,0 +1,51 @@
+"""Where everything lies on disk: the only file with names of folders, files and arrays.
+
+- ``<output>/index.html``, ``night.json``: the night.
+- ``<output>/<name>/``: one dataset, published whole (see publish.py): ``results.zarr``,
+  ``report.html``, ``images/``, ``provenance.json``, ``manifest.json``.
+- ``<output>/.phasemill/<name>/``: what a rerun goes on from: ``source.json`` (fingerprint of the
+  recording), ``events.zarr`` (slabs of scan rows), ``steps/<step>/`` (finished steps).
+"""
+
+from pathlib import Path
+
+RESULTS = "results.zarr"
+EVENTS = "events.zarr"
+REPORT = "report.html"
+PROVENANCE = "provenance.json"
+MANIFEST = "manifest.json"
+IMAGES = "images"
+RECORDS = "records"
+"""Folder of done records: how long and how often a unit ran; not part of what is compared."""
+ASIDE = ".inprogress"
+"""Suffix of a folder that is still being written."""
+
+
+def work_root(output: Path) -> Path:
+    """Folder of everything that a rerun goes on from."""
+    return output / ".phasemill"
+
+
+def work_folder(output: Path, name: str) -> Path:
+    """Folder that one dataset's event store and finished steps live in."""
+    return work_root(output) / name
+
+
+def step_folder(work: Path, step: str) -> Path:
+    """Folder of one finished step."""
+    return work / "steps" / step
+
+
+def event_store(work: Path) -> Path:
+    """Path of the event store of a dataset."""
+    return work / EVENTS
+
+
+def slab_group(number: int) -> str:
+    """Group of one slab inside the event store."""
+    return f"slabs/{number:05d}"
+
+
+def unit_record(folder: Path, unit: str) -> Path:
+    """Done record of one unit of work inside a folder that is being written."""
+    return folder / RECORDS / f"{unit}.json"

@@ -1,0 +1,312 @@
+"""Publishing: a result is whole, or it is not there.
+
+A step writes into a folder aside, unit by unit; each unit leaves a done record after its data.
+When all units are there, a manifest with the SHA-256 of every file is written last, and the folder
+is renamed into place. A missing chunk of a Zarr array reads as zeros, so only the manifest says
+that a result is whole.
+"""
+
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.store import layout
+
+
+class DamagedResultError(ValueError):
+    """A published folder does not hold what its manifest says."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a published folder holds, and what it was made from."""
+
+    step: str
+    identity: str
+    parameters: dict[str, Any]
+    inputs: dict[str, str]
+    files: dict[str, str]
+    """SHA-256 of every file, by its path inside the folder."""
+    summary: dict[str, Any]
+    """Small facts for the steps that follow and for the report."""
+
+    @property
+    def digest(self) -> str:
+        """One hash of all the data, equal for equal bytes."""
+        return hash_of(self.files)
+
+    @property
+    def seconds(self) -> float:
+        """How long the step took when it ran [s]; 0 where that was not recorded."""
+        return float(self.summary.get("seconds", 0.0))
+
+
+def hash_of(value: Any) -> str:
+    """SHA-256 of a JSON value in its canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def step_identity(
+    step: str, version: int, inputs: Mapping[str, str], parameters: Mapping[str, Any]
+) -> str:
+    """Name a step by all that decides its result.
+
+    Parameters
+    ----------
+    step : str
+        Name of the step.
+    version : int
+        Version of its code; raised when its result changes.
+    inputs : mapping
+        Identities of what it reads, by name.
+    parameters : mapping
+        Its parameters, as JSON values.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    return hash_of(
+        {"step": step, "version": version, "inputs": dict(inputs), "parameters": dict(parameters)}
+    )
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def data_files(folder: Path) -> list[Path]:
+    """All files of a folder that count as its data, in a fixed order."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.relative_to(folder).parts[0] not in (layout.RECORDS, layout.MANIFEST)
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all, and make it last through a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, sort_keys=True, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Manifest of a published folder, or None where there is none that can be read."""
+    try:
+        stored = json.loads((folder / layout.MANIFEST).read_text(encoding="utf-8"))
+        return Manifest(**{key: stored[key] for key in Manifest.__dataclass_fields__})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def verify(folder: Path) -> Manifest:
+    """Read a published folder again and compare every file with the manifest.
+
+    Returns
+    -------
+    Manifest
+        The manifest, when everything is as it says.
+
+    Raises
+    ------
+    DamagedResultError
+        If there is no manifest, or a file is missing, changed, or was added.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise DamagedResultError(
+            f"{folder}: there is no readable {layout.MANIFEST}, so the result was never finished "
+            "or lost it; run the job again."
+        )
+    found = {str(path.relative_to(folder)): path for path in data_files(folder)}
+    faults = [f"{name} is missing" for name in manifest.files if name not in found]
+    faults += [f"{name} was not written by the step" for name in found.keys() - manifest.files]
+    for name, expected in manifest.files.items():
+        if name in found and (actual := hash_file(found[name])) != expected:
+            faults.append(f"{name} has SHA-256 {actual[:12]}…, expected {expected[:12]}…")
+    if faults:
+        raise DamagedResultError(
+            f"{folder}: {len(faults)} of {len(manifest.files)} files differ from the manifest: "
+            + "; ".join(sorted(faults)[:5])
+            + ("; …" if len(faults) > 5 else "")
+            + ". Run the job again to make them anew."
+        )
+    return manifest
+
+
+def reusable(folder: Path, identity: str) -> Manifest | None:
+    """Manifest of a finished result of this identity that is still whole, else None."""
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.identity != identity:
+        return None
+    try:
+        return verify(folder)
+    except DamagedResultError:
+        return None
+
+
+def begin(folder: Path, identity: str) -> Path:
+    """Folder aside to write a result into; a half-written one of the same identity is kept.
+
+    Anything half-written for another identity is deleted.
+    """
+    aside = folder.with_name(folder.name + layout.ASIDE)
+    mark = layout.unit_record(aside, "identity")
+    try:
+        same = json.loads(mark.read_text(encoding="utf-8"))["identity"] == identity
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        shutil.rmtree(aside, ignore_errors=True)
+        write_json(mark, {"identity": identity})
+    for leftover in [*aside.rglob("*.partial"), *(aside / layout.MANIFEST,)]:
+        leftover.unlink(missing_ok=True)
+    return aside
+
+
+def record_unit(aside: Path, unit: str, files: Iterable[Path], facts: Mapping[str, Any]) -> None:
+    """Write the done record of a unit, after its data."""
+    hashes = {str(path.relative_to(aside)): hash_file(path) for path in sorted(files)}
+    write_json(layout.unit_record(aside, unit), {"files": hashes, "facts": dict(facts)})
+
+
+def finished_unit(aside: Path, unit: str) -> dict[str, Any] | None:
+    """Facts of a unit whose record and files are whole, else None."""
+    try:
+        record = json.loads(layout.unit_record(aside, unit).read_text(encoding="utf-8"))
+        whole = all(hash_file(aside / name) == sha for name, sha in record["files"].items())
+        return record["facts"] if whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def publish(
+    folder: Path,
+    *,
+    step: str,
+    identity: str,
+    inputs: Mapping[str, str],
+    parameters: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    known_hashes: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Write the manifest of the folder aside, last, and move it into place.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the result is to stand; ``begin`` made the folder aside.
+    step, identity, inputs, parameters, summary
+        See ``Manifest``.
+    known_hashes : mapping, optional
+        SHA-256 of files that a done record already holds.
+
+    Returns
+    -------
+    Manifest
+        As written.
+    """
+    aside = folder.with_name(folder.name + layout.ASIDE)
+    known = known_hashes or {}
+    names = {str(path.relative_to(aside)): path for path in data_files(aside)}
+    manifest = Manifest(
+        step=step,
+        identity=identity,
+        parameters=dict(parameters),
+        inputs=dict(inputs),
+        files={name: known.get(name) or hash_file(path) for name, path in names.items()},
+        summary=dict(summary),
+    )
+    write_json(aside / layout.MANIFEST, manifest.__dict__ | {"digest": manifest.digest})
+    move_into_place(aside, folder)
+    return manifest
+
+
+def published(
+    folder: Path,
+    *,
+    step: str,
+    version: int,
+    inputs: Mapping[str, str],
+    parameters: Mapping[str, Any],
+    write: Callable[[Path], Mapping[str, Any]],
+    force: bool = False,
+) -> tuple[Manifest, bool]:
+    """Reuse a finished step, or run it and publish what it wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the step's result stands.
+    step, version, inputs, parameters
+        What decides the result; see ``step_identity``.
+    write : callable
+        Writes into the folder aside that it is given; returns the summary.
+    force : bool
+        Run it even if a whole result of this identity is there.
+
+    Returns
+    -------
+    manifest : Manifest
+        Of the result.
+    reused : bool
+        Whether it was there before.
+    """
+    identity = step_identity(step, version, inputs, parameters)
+    if not force and (manifest := reusable(folder, identity)):
+        return manifest, True
+    start = time.monotonic()
+    aside = begin(folder, identity)
+    summary = dict(write(aside)) | {"seconds": round(time.monotonic() - start, 3)}
+    manifest = publish(
+        folder, step=step, identity=identity, inputs=inputs, parameters=parameters, summary=summary
+    )
+    return manifest, False
+
+
+def move_into_place(aside: Path, folder: Path) -> None:
+    """Rename a finished folder to its name, in one step where another already stands there."""
+    if not folder.exists():
+        aside.rename(folder)
+        return
+    try:
+        _exchange(aside, folder)
+        shutil.rmtree(aside)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+        # A filesystem that cannot exchange names: the old one steps aside first.
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+        aside.rename(folder)
+        shutil.rmtree(old)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    at_cwd, rename_exchange = -100, 2
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        raise OSError(errno.ENOSYS, "renameat2 is not there")
+    done = libc.renameat2(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), rename_exchange)
+    if done != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(one))

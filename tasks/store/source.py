@@ -1,0 +1,53 @@
+"""The fingerprint of a recording: its SHA-256, taken once and remembered while the file stands."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tasks.store.publish import hash_file, hash_of, write_json
+
+
+@dataclass(frozen=True)
+class Source:
+    """One recording as it was read."""
+
+    path: str
+    size: int
+    """Bytes."""
+    modified: int
+    """Time of the last change [ns since 1970]."""
+    sha256: str
+
+
+def fingerprint(path: Path, remembered: Path) -> Source:
+    """Hash a recording, or recall its hash while its size and time of change are the same.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder (Zarr), whose files are hashed one by one.
+    remembered : Path
+        Where the last fingerprint was written, and this one will be.
+
+    Returns
+    -------
+    Source
+        What identifies the recording.
+    """
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    stats = [os.stat(file) for file in files]
+    size, modified = sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
+    try:
+        last = Source(**json.loads(remembered.read_text(encoding="utf-8")))
+        if (last.path, last.size, last.modified) == (str(path), size, modified):
+            return last
+    except (OSError, ValueError, TypeError):
+        pass
+    if path.is_dir():
+        digest = hash_of({str(file.relative_to(path)): hash_file(file) for file in files})
+    else:
+        digest = hash_file(path)
+    source = Source(str(path), size, modified, digest)
+    write_json(remembered, asdict(source))
+    return source

@@ -1,0 +1,134 @@
+"""Units of work: the same function over many slabs or blocks, each alone, on a Dask cluster.
+
+A unit writes whole chunks and returns small facts; its caller keeps the records. Without a client
+the units run one after another in this process, which is what tests and notebooks want.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from uuid import uuid4
+
+from distributed import Client, Future, KilledWorker, as_completed
+
+IN_FLIGHT_PER_THREAD = 3
+"""Units handed out ahead of time: enough to keep workers busy, few enough to stop soon."""
+RETRIES = 2
+
+Reporter = Callable[[str, int, int], None]
+"""Is told (step, units done, units in all) as they finish."""
+
+_reporter: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
+
+
+class UnitError(RuntimeError):
+    """Units of a step that failed for a reason that is not the user's input."""
+
+
+@contextmanager
+def reporting(reporter: Reporter | None) -> Iterator[None]:
+    """Tell a reporter how far the steps inside are."""
+    token = _reporter.set(reporter)
+    try:
+        yield
+    finally:
+        _reporter.reset(token)
+
+
+def report(step: str, done: int, total: int) -> None:
+    """Tell the reporter, if there is one, how many units of a step are done."""
+    if (reporter := _reporter.get()) is not None:
+        reporter(step, done, total)
+
+
+def run_units(
+    step: str,
+    function: Callable[..., Any],
+    units: Sequence[tuple[Any, ...]],
+    client: Client | None = None,
+    on_done: Callable[[int, Any], None] | None = None,
+) -> list[Any]:
+    """Run a function over units and return its answers in their order.
+
+    Parameters
+    ----------
+    step : str
+        Name for progress and errors.
+    function : callable
+        Called as ``function(*unit)``; must be importable on the workers.
+    units : sequence of tuples
+        The arguments of each unit; small, because they travel.
+    client : distributed.Client, optional
+        Where to run; without it, in this process.
+    on_done : callable, optional
+        Is told the number and answer of each unit as soon as it is done.
+
+    Returns
+    -------
+    list
+        One answer a unit.
+
+    Raises
+    ------
+    UnitError
+        If a unit lost its worker again and again; it names the unit. An error raised by the
+        function itself passes through as it is.
+    """
+    report(step, 0, len(units))
+    answers: list[Any] = [None] * len(units)
+    for finished, (number, answer) in enumerate(_finished(step, function, units, client), 1):
+        answers[number] = answer
+        if on_done is not None:
+            on_done(number, answer)
+        report(step, finished, len(units))
+    return answers
+
+
+def _finished(
+    step: str, function: Callable[..., Any], units: Sequence[tuple[Any, ...]], client: Client | None
+) -> Iterator[tuple[int, Any]]:
+    if client is None:
+        for number, unit in enumerate(units):
+            yield number, function(*unit)
+        return
+    run, waiting = uuid4().hex[:8], iter(enumerate(units))
+    handed_out: dict[str, tuple[int, Future]] = {}
+
+    def hand_out(count: int) -> list[Future]:
+        # Keys of their own, because Dask would otherwise take an equal call for the same result.
+        started = []
+        for _, (number, unit) in zip(range(count), waiting, strict=False):
+            key = f"{step}-{number}-{run}"
+            future = client.submit(function, *unit, key=key, retries=RETRIES, pure=False)
+            handed_out[key] = number, future
+            started.append(future)
+        return started
+
+    ready = as_completed(
+        hand_out(max(2, IN_FLIGHT_PER_THREAD * sum(client.nthreads().values()))), loop=client.loop
+    )
+    try:
+        for future in ready:
+            number, _ = handed_out.pop(future.key)
+            answer = _answer(future, f"{step}: unit {number} of {len(units)}")
+            ready.update(hand_out(1))
+            yield number, answer
+    finally:
+        client.cancel([future for _, future in handed_out.values()])
+
+
+def _answer(future: Future, unit: str) -> Any:
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise UnitError(
+            f"{unit} killed several workers one after another and was given up; the likely cause "
+            "is too little memory for it, see the workers' logs."
+        ) from error
+    except CancelledError as error:
+        raise UnitError(
+            f"{unit}: the connection to the Dask scheduler was lost; run the job again, it goes on "
+            "from what is finished."
+        ) from error
