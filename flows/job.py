@@ -37,9 +37,7 @@ def _within(low: float, high: float, unit: str, hint: str) -> AfterValidator:
 
 
 def _pair(value: Any) -> Any:
-    return (
-        (value, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-    )
+    return (value, value) if isinstance(value, int | float | str) else value
 
 
 Step = Annotated[
@@ -88,16 +86,16 @@ class DpcOptions(Options):
 
     method: Literal["closed", "iterative"] = "closed"
     boundary: Literal["mirror", "periodic"] = "mirror"
-    iterations: int = Field(64, ge=1, le=10_000)
-    high_pass: float = Field(0.0, ge=0)
-    low_pass: float = Field(0.0, ge=0)
+    iterations: int = Field(default=64, ge=1, le=10_000)
+    high_pass: float = Field(default=0.0, ge=0)
+    low_pass: float = Field(default=0.0, ge=0)
 
 
 class Dataset(Options):
     """One recording and how it is to be milled."""
 
     path: str
-    name: str = Field("", pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")
+    name: str = Field(default="", pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")
     voltage_kv: Annotated[float, _within(1, 3000, "kV", "did you give volts?")] | None = None
     semiangle_mrad: (
         Annotated[float, _within(0.05, 300, "mrad", "did you give rad or degrees?")] | None
@@ -119,7 +117,7 @@ class Dataset(Options):
     out_of_range: Literal["error", "drop"] = "error"
     steps: tuple[Literal["virtual", "dpc", "ssb"], ...] = STEPS  # type: ignore[assignment]
     detectors: tuple[VirtualDetector, ...] = ()
-    disk_bins: int = Field(24, ge=8, le=256)
+    disk_bins: int = Field(default=24, ge=8, le=256)
     """Binned detector pixels across the bright-field disk, for SSB."""
     dpc: DpcOptions = DpcOptions()
     ssb: SsbOptions = SsbOptions()
@@ -134,7 +132,7 @@ class Job(Options):
     """A night: where results go, what computes them, and the datasets."""
 
     output: str
-    cluster: str = Field("local", pattern=r"^(local|threads|(tcp|tls)://.+)$")
+    cluster: str = Field(default="local", pattern=r"^(local|threads|(tcp|tls)://.+)$")
     datasets: tuple[Dataset, ...] = Field(min_length=1)
 
 
@@ -193,14 +191,16 @@ def check_job(
             for one in _expanded(entry, folder, lines, number, faults):
                 merged.append({**defaults, **one})
                 origins.append(number)
-        raw["datasets"] = merged or ([{}] if not faults else [])
+        raw["datasets"] = merged
     try:
         job = Job.model_validate(raw)
     except ValidationError as error:
         faults += [
             _fault(lines, *_place(item, origins, lines))
             for item in error.errors(include_url=False)
-            if not (item["loc"] == ("datasets",) and item["type"] == "too_short" and faults)
+            if not (
+                item["loc"] == ("datasets",) and item["type"] == "too_short" and raw["datasets"]
+            )
         ]
         raise JobError(name, _once(faults)) from error
     faults += _contradictions(job, origins, lines)
@@ -222,7 +222,7 @@ def _expanded(
     found = [full] if Path(full).exists() else sorted(glob.glob(full, recursive=True))
     if not found:
         faults.append(_fault(lines, ("datasets", number, "path"), f"no such file: {full}"))
-        return
+        found = [full]  # its other keys are checked all the same
     if len(found) > 1 and entry.get("name"):
         faults.append(
             _fault(
@@ -236,7 +236,8 @@ def _expanded(
 
 
 def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:
-    faults, seen = [], {}
+    faults: list[str] = []
+    seen: dict[str, str] = {}
     for dataset, origin in zip(job.datasets, origins, strict=True):
 
         def place(key: str, origin: int = origin) -> tuple:

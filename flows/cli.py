@@ -1,0 +1,206 @@
+"""The command line: ``phasemill run``, ``ingest``, ``simulate``, ``demo``, ``verify``, ``doctor``.
+
+Results go to standard output, everything for the eye to standard error. Exit codes: 0 all done,
+1 some dataset failed (the others are complete), 2 the request itself was wrong.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.table import Table
+
+from flows.progress import stderr_console
+
+app = typer.Typer(
+    help="The overnight mill that turns 4D-STEM electron events into phase images.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+console = stderr_console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable results.")]
+Force = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--force", help="Redo this step and all that follow (may be given several times)."
+    ),
+]
+NoPrefect = Annotated[
+    bool,
+    typer.Option(
+        "--no-prefect", help="Run without Prefect's record of the night; starts some 15 s sooner."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+def refuse(message: str, as_json: bool = False) -> NoReturn:
+    """Say why the request was wrong, and end with exit code 2."""
+    if as_json:
+        typer.echo(json.dumps({"error": message}))
+    console.print(message, markup=False, highlight=False, style="red")
+    raise typer.Exit(2)
+
+
+@app.command()
+def run(
+    job: Annotated[Path, typer.Argument(help="The job file (YAML).")],
+    force: Force = None,
+    no_prefect: NoPrefect = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Mill every dataset of a job; a finished one is left as it is, a half-finished one goes on.
+
+    Example: phasemill run night.yaml
+    """
+    from flows.job import JobError, read_job
+
+    try:
+        checked = read_job(job)
+    except JobError as error:
+        refuse(str(error), as_json)
+    _mill(checked, force or [], not no_prefect, as_json, quiet)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
+    no_prefect: NoPrefect = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a scan, mill it, and end with a report to open. Needs no data and no network."""
+    from flows.demo import demo_job
+
+    _mill(demo_job(output, console, quiet), [], not no_prefect, as_json, quiet)
+
+
+@app.command()
+def simulate(
+    path: Annotated[Path, typer.Argument(help="The event file to write (.h5).")],
+    specimen: Annotated[str, typer.Option(help="Which specimen.")] = "",
+    scan: Annotated[int, typer.Option(help="Scan positions along each side.")] = 0,
+    electrons: Annotated[float, typer.Option(help="Mean electrons of a frame.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of specimen and noise.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a scan of a known specimen as electron events, with the truth beside it."""
+    from flows.demo import simulate_file
+
+    try:
+        summary = simulate_file(path, specimen=specimen, scan=scan, electrons=electrons, seed=seed)
+    except (ValueError, OSError) as error:
+        refuse(f"{path}: {error}", as_json)
+    typer.echo(json.dumps(summary, indent=1) if as_json else f"{path}")
+
+
+@app.command()
+def ingest(
+    path: Annotated[Path, typer.Argument(help="A recording, in any known format.")],
+    output: Annotated[Path, typer.Option(help="Folder for the event store.")] = Path("stores"),
+    array: Annotated[
+        str | None, typer.Option(help="Which array, where a file has several.")
+    ] = None,
+    scan_shape: Annotated[
+        tuple[int, int] | None, typer.Option(help="Scan rows and columns, if the file lacks them.")
+    ] = None,
+    drop_flyback: Annotated[bool, typer.Option(help="Drop the flyback column.")] = False,
+    threshold: Annotated[
+        float | None, typer.Option(help="Counts from this value on are one electron.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a recording into an event store, and say what is in it."""
+    from flows.reprocess import ingest_file
+    from tasks.formats.recording import RecordingError
+    from tasks.ingest import ReaderOptions
+
+    options = ReaderOptions(array, scan_shape, drop_flyback, threshold)
+    try:
+        facts = ingest_file(path, output, options, console, quiet or as_json)
+    except (RecordingError, OSError) as error:
+        refuse(str(error), as_json)
+    typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else facts["store"])
+    if not as_json:
+        console.print(_facts(facts))
+
+
+@app.command()
+def verify(
+    result: Annotated[Path, typer.Argument(help="A dataset's folder, an event store or a night.")],
+    against: Annotated[
+        Path | None, typer.Option(help="Another result that must have the same bytes.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a result again and compare every byte with what was published."""
+    from flows.verify import verify_result
+
+    report = verify_result(result, against)
+    if as_json:
+        typer.echo(json.dumps(report, indent=1))
+    for line in report["lines"]:
+        console.print(line, markup=False, highlight=False)
+    if report["status"] != "ok":
+        raise typer.Exit(report["code"])
+
+
+@app.command()
+def doctor(
+    output: Annotated[Path, typer.Option(help="Folder that results are to go to.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Look for what keeps a mill from running on this machine, and say how to mend it."""
+    from flows.doctor import as_rows, examine
+
+    findings = examine(output)
+    if as_json:
+        typer.echo(json.dumps(as_rows(findings), indent=1, ensure_ascii=False))
+    else:
+        table = Table("check", "", "found", "how to mend it", box=None, pad_edge=False)
+        colours = {"ok": "green", "warn": "yellow", "bad": "red"}
+        for one in findings:
+            colour = colours[one.level]
+            table.add_row(one.check, f"[{colour}]{one.level}[/]", one.found, one.mend)
+        console.print(table)
+    if any(one.level == "bad" for one in findings):
+        raise typer.Exit(1)
+
+
+def _mill(job: Any, force: list[str], prefect: bool, as_json: bool, quiet: bool) -> None:
+    from flows.settings import quiet_local_prefect
+
+    quiet_local_prefect()
+    from flows.overnight import NightError, run_night
+
+    try:
+        night = run_night(job, force, prefect, console, quiet or as_json)
+    except NightError as error:
+        refuse(str(error), as_json)
+    if as_json:
+        typer.echo(json.dumps(night, indent=1, ensure_ascii=False))
+    else:
+        for row in night["datasets"]:
+            _say(row)
+        typer.echo(night["index"] if len(night["datasets"]) > 1 else night["datasets"][0]["report"])
+    if any(row["status"] == "failed" for row in night["datasets"]):
+        raise typer.Exit(1)
+
+
+def _say(row: dict[str, Any]) -> None:
+    colour = {"ok": "green", "unchanged": "green", "failed": "red"}[row["status"]]
+    text = {"ok": "done", "unchanged": "already finished, left as it is", "failed": row["reason"]}
+    console.print(f"[{colour}]{row['status']:>9}[/] ", end="")
+    console.print(f"{row['name']}: {text[row['status']]}", markup=False, highlight=False)
+
+
+def _facts(facts: dict[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in facts.items():
+        table.add_row(name, "\n".join(value) if isinstance(value, list) else str(value))
+    return table

@@ -1,0 +1,154 @@
+"""A result is whole, or it is not there."""
+
+import json
+import os
+import random
+
+import pytest
+
+from tasks.store import layout, publish
+
+
+def write_two(aside):
+    (aside / "deep").mkdir(parents=True, exist_ok=True)
+    (aside / "a.bin").write_bytes(b"a" * 1000)
+    (aside / "deep" / "b.bin").write_bytes(bytes(range(256)))
+    return {"events": 7}
+
+
+def run(folder, write=write_two, parameters=None, **more):
+    return publish.published(
+        folder, step="s", version=1, inputs={"x": "1"}, parameters=parameters or {"p": 1},
+        write=write, **more,
+    )  # fmt: skip
+
+
+def test_finished_result_is_reused(tmp_path):
+    first, reused_first = run(tmp_path / "r")
+
+    def never(aside):
+        raise AssertionError("ran again")
+
+    second, reused_second = run(tmp_path / "r", write=never)
+    assert (reused_first, reused_second) == (False, True)
+    assert second.digest == first.digest
+    assert second.summary["events"] == 7
+
+
+@pytest.mark.parametrize("change", [{"parameters": {"p": 2}}, {"force": True}])
+def test_other_parameters_or_force_run_it_again(tmp_path, change):
+    run(tmp_path / "r")
+    _, reused = run(tmp_path / "r", **change)
+    assert not reused
+
+
+def test_failed_step_leaves_nothing_that_looks_whole(tmp_path):
+    def fails(aside):
+        write_two(aside)
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        run(tmp_path / "r", write=fails)
+    assert not (tmp_path / "r").exists()
+    assert publish.read_manifest(tmp_path / "r.inprogress") is None
+
+
+def test_old_result_stays_until_the_new_one_is_whole(tmp_path):
+    first, _ = run(tmp_path / "r")
+
+    def fails(aside):
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError):
+        run(tmp_path / "r", write=fails, parameters={"p": 2})
+    assert publish.verify(tmp_path / "r").digest == first.digest
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (lambda f: (f / "a.bin").unlink(), "a.bin is missing"),
+        (lambda f: (f / "deep" / "b.bin").write_bytes(b"x"), "deep/b.bin has SHA-256"),
+        (lambda f: (f / "new").write_text("x"), "new was not written"),
+        (lambda f: (f / "manifest.json").unlink(), "no readable manifest"),
+        (lambda f: (f / "manifest.json").write_text("{"), "no readable manifest"),
+    ],
+)
+def test_damage_is_named_and_made_anew(tmp_path, fault, named):
+    folder = tmp_path / "r"
+    run(folder)
+    fault(folder)
+    with pytest.raises(publish.DamagedResultError, match=named):
+        publish.verify(folder)
+    _, reused = run(folder)
+    assert not reused
+    publish.verify(folder)
+
+
+def test_every_single_bit_flip_is_detected(tmp_path):
+    folder = tmp_path / "r"
+    run(folder)
+    choice = random.Random(0)
+    for _ in range(200):
+        path = choice.choice([folder / "a.bin", folder / "deep" / "b.bin"])
+        good = path.read_bytes()
+        bad = bytearray(good)
+        bad[choice.randrange(len(bad))] ^= 1 << choice.randrange(8)
+        path.write_bytes(bad)
+        with pytest.raises(publish.DamagedResultError):
+            publish.verify(folder)
+        path.write_bytes(good)
+    publish.verify(folder)
+
+
+def test_resume_keeps_units_of_the_same_identity_only(tmp_path):
+    folder = tmp_path / "r"
+    aside = publish.begin(folder, "one")
+    (aside / "unit").write_bytes(b"data")
+    publish.record_unit(aside, "u0", [aside / "unit"], {"events": 3})
+    assert publish.finished_unit(publish.begin(folder, "one"), "u0") == {"events": 3}
+    assert publish.finished_unit(publish.begin(folder, "two"), "u0") is None
+
+
+def test_unit_with_changed_data_is_not_finished(tmp_path):
+    aside = publish.begin(tmp_path / "r", "one")
+    (aside / "unit").write_bytes(b"data")
+    publish.record_unit(aside, "u0", [aside / "unit"], {})
+    (aside / "unit").write_bytes(b"dat!")
+    assert publish.finished_unit(aside, "u0") is None
+
+
+def test_same_data_give_the_same_digest_whatever_it_took(tmp_path):
+    one, _ = run(tmp_path / "one")
+    two, _ = run(tmp_path / "two")
+    assert one.digest == two.digest
+
+
+def test_identity_changes_with_everything_that_decides_the_result():
+    base = publish.step_identity("s", 1, {"x": "1"}, {"p": 1})
+    others = {
+        publish.step_identity("t", 1, {"x": "1"}, {"p": 1}),
+        publish.step_identity("s", 2, {"x": "1"}, {"p": 1}),
+        publish.step_identity("s", 1, {"x": "2"}, {"p": 1}),
+        publish.step_identity("s", 1, {"x": "1"}, {"p": 2}),
+    }
+    assert base not in others
+    assert len(others) == 4
+
+
+def test_folder_is_replaced_where_names_cannot_be_exchanged(tmp_path, monkeypatch):
+    def not_here(one, other):
+        raise OSError(publish.errno.EINVAL, "no exchange")
+
+    monkeypatch.setattr(publish, "_exchange", not_here)
+    run(tmp_path / "r")
+    run(tmp_path / "r", parameters={"p": 2})
+    publish.verify(tmp_path / "r")
+    assert sorted(os.listdir(tmp_path)) == ["r"]
+
+
+def test_records_do_not_count_as_data(tmp_path):
+    manifest, _ = run(tmp_path / "r")
+    publish.write_json(tmp_path / "r" / layout.RECORDS / "u.json", {"seconds": 1})
+    assert publish.verify(tmp_path / "r").digest == manifest.digest
+    assert json.loads((tmp_path / "r" / "manifest.json").read_text())["digest"] == manifest.digest

@@ -1,0 +1,80 @@
+"""Units of work run alone, in any order, and answer in theirs."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+
+from tasks.units import UnitError, reporting, run_units
+
+
+def double(number):
+    return 2 * number
+
+
+def fail_at_three(number):
+    if number == 3:
+        raise ValueError("slab 3 of scan.h5 is bad")
+    return number
+
+
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(number, marks):
+    mark = Path(marks) / str(number)
+    if number % 4 == 0 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):  # fmt: skip
+        yield client
+
+
+@pytest.fixture(params=["here", "cluster"])
+def place(request):
+    return None if request.param == "here" else request.getfixturevalue("client")
+
+
+def test_answers_come_in_the_order_of_the_units(place):
+    units = [(n,) for n in range(20)]
+    assert run_units("s", double, units, place) == [2 * n for n in range(20)]
+
+
+def test_no_units_give_no_answers(place):
+    assert run_units("s", double, [], place) == []
+
+
+def test_error_of_a_unit_passes_through(place):
+    with pytest.raises(ValueError, match="slab 3 of scan.h5"):
+        run_units("s", fail_at_three, [(n,) for n in range(6)], place)
+
+
+def test_progress_is_told_from_none_to_all(place):
+    told = []
+    with reporting(lambda *facts: told.append(facts)):
+        run_units("s", double, [(1,), (2,)], place)
+    assert told == [("s", 0, 2), ("s", 1, 2), ("s", 2, 2)]
+
+
+def test_killed_worker_costs_only_its_unit(client, tmp_path):
+    units = [(n, str(tmp_path)) for n in range(8)]
+    assert run_units("s", die_once, units, client) == list(range(8))
+
+
+def test_unit_that_always_kills_its_worker_is_named(client):
+    with pytest.raises(UnitError, match="s: unit 0 of 1 killed several workers"):
+        run_units("s", die, [(0,)], client)
