@@ -109,7 +109,7 @@ def test_missing_job_file_is_named(tmp_path):
 
 def test_binary_job_file_is_refused(tmp_path):
     (tmp_path / "night.yaml").write_bytes(bytes(range(256)))
-    with pytest.raises(JobError, match="not UTF-8|not YAML"):
+    with pytest.raises(JobError, match=r"not UTF-8|not YAML"):
         read_job(tmp_path / "night.yaml")
 
 

@@ -1,0 +1,166 @@
+"""Reprocess: one dataset, from its recording to its report."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+from prefect import flow
+from rich.console import Console
+
+from flows.clusters import cluster
+from flows.job import STEPS, Dataset
+from flows.progress import step_lines
+from flows.step import step
+from tasks import results
+from tasks.calibrate import Given, calibrate, measure_disk
+from tasks.dpc import DpcSettings, dpc
+from tasks.ingest import ReaderOptions, ingest
+from tasks.reduce import Annulus, ReduceSettings, reduce, standard_annuli
+from tasks.ssb import SsbSettings, ssb
+from tasks.store import layout
+from tasks.store.events import EventStore, open_store
+from tasks.store.publish import Manifest
+from tasks.store.source import Source, fingerprint
+
+ORDER = ("ingest", "disk", "reduce", "calibrate", "dpc", "ssb", "results")
+"""Steps in the order in which they run; to redo one redoes all that follow."""
+
+take_fingerprint = step(fingerprint)
+ingest_recording = step(ingest)
+measure_bright_field_disk = step(measure_disk)
+reduce_events = step(reduce)
+calibrate_microscope = step(calibrate)
+retrieve_dpc_phase = step(dpc)
+retrieve_ssb_phase = step(ssb)
+publish_results = step(results.publish_results)
+
+
+@flow(name="reprocess", validate_parameters=False, persist_result=False)
+def reprocess(
+    dataset: Dataset, output: str, scheduler: str | None = None, force: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Mill one dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The recording and how it is to be milled.
+    output : str
+        Folder of the night.
+    scheduler : str, optional
+        Address of the Dask scheduler; without it everything runs in this process.
+    force : iterable of str
+        Steps to redo, with all that follow them.
+
+    Returns
+    -------
+    dict
+        The dataset's row in the night's summary.
+    """
+    if scheduler is None:
+        return _reprocess(dataset, Path(output), None, redone(force))
+    with Client(scheduler, set_as_default=False) as client:
+        return _reprocess(dataset, Path(output), client, redone(force))
+
+
+def redone(force: Iterable[str]) -> frozenset[str]:
+    """All steps that are redone when some are forced: those and what follows them."""
+    first = min((ORDER.index(name) for name in force), default=len(ORDER))
+    return frozenset(ORDER[first:])
+
+
+def _reprocess(
+    dataset: Dataset, output: Path, client: Client | None, force: frozenset[str]
+) -> dict[str, Any]:
+    start = time.monotonic()
+    work = layout.work_folder(output, dataset.name)
+    given = Given.of(dataset.model_dump())
+    steps: list[tuple[Manifest, bool]] = []
+
+    source = take_fingerprint(Path(dataset.path), work / "source.json")
+    steps.append(ingest_recording(source, work, reader_options(dataset), client, "ingest" in force))
+    events = open_store(layout.event_store(work))
+    steps.append(measure_bright_field_disk(work, steps[-1][0].identity, given, "disk" in force))
+    settings = reduce_settings(dataset, events, steps[-1][0])
+    steps.append(
+        reduce_events(events.path, work, steps[0][0].identity, settings, client, "reduce" in force)
+    )
+    reduced = steps[-1][0].identity
+    steps.append(calibrate_microscope(work, reduced, settings, given, client, "calibrate" in force))
+    calibrated = steps[-1][0].identity
+    if "dpc" in dataset.steps:
+        chosen = DpcSettings(**dataset.dpc.model_dump())
+        steps.append(retrieve_dpc_phase(work, calibrated, chosen, "dpc" in force))
+    if "ssb" in dataset.steps:
+        chosen_ssb = SsbSettings(**dataset.ssb.model_dump())
+        steps.append(
+            retrieve_ssb_phase(work, calibrated, settings, chosen_ssb, client, "ssb" in force)
+        )
+    gathered = results.gather(dataset.name, source, work, settings, dataset.model_dump(), steps)
+    manifest, unchanged = publish_results(gathered, output, "results" in force)
+    return results.summary_row(gathered, output, manifest) | {
+        "status": "unchanged" if unchanged else "ok",
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def reader_options(dataset: Dataset) -> ReaderOptions:
+    """What the job tells the reader."""
+    return ReaderOptions(
+        dataset.array,
+        dataset.scan_shape,
+        dataset.drop_flyback,
+        dataset.threshold,
+        dataset.out_of_range,
+    )
+
+
+def reduce_settings(dataset: Dataset, events: EventStore, disk: Manifest) -> ReduceSettings:
+    """What to take from the events: the standard detectors, and those that the job adds."""
+    center, radius = tuple(disk.summary["center_px"]), float(disk.summary["semiangle_px"])
+    per_mrad = radius / (dataset.semiangle_mrad or 1.0)
+    annuli = standard_annuli(radius, events.detector_shape) if "virtual" in dataset.steps else ()
+    return ReduceSettings(
+        detector_shape=events.detector_shape,
+        center=center,  # type: ignore[arg-type]
+        radius=radius,
+        annuli=annuli
+        + tuple(
+            Annulus(f"virtual_{d.name}", d.inner_mrad * per_mrad, d.outer_mrad * per_mrad)
+            for d in dataset.detectors
+        ),
+        disk_bins=dataset.disk_bins,
+    )
+
+
+def ingest_file(
+    path: Path, output: Path, options: ReaderOptions, console: Console, quiet: bool
+) -> dict[str, Any]:
+    """Ingest one recording on its own, without a job.
+
+    Returns
+    -------
+    dict
+        Path of the store and the facts that are worth knowing before a job is written.
+    """
+    work = output / path.name.split(".")[0]
+    with cluster("local") as client, step_lines(console, quiet):
+        source: Source = fingerprint(path, work / "source.json")
+        manifest, reused = ingest(source, work, options, client)
+    store = open_store(layout.event_store(work))
+    return {
+        "store": store.path,
+        "format": store.metadata["format"],
+        "scan": list(store.scan_shape),
+        "detector": list(store.detector_shape),
+        **{key: value for key, value in manifest.summary.items() if key != "seconds"},
+        "notes": store.metadata["notes"],
+        "reused": reused,
+        "options": asdict(options),
+    }
+
+
+__all__ = ["ORDER", "STEPS", "ingest_file", "reprocess"]

@@ -1,0 +1,194 @@
+"""What each detector pixel contributes to: virtual detectors, the disk's moments, radii, bins.
+
+Pixels that belong to the same virtual detectors and the same ring form a *class*. One look-up per
+electron then finds everything: its class, its weight in the centre of mass and its dense bin. The
+per-position histogram of classes is turned into images by small sums afterwards.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+OUTSIDE = 0xFFFF
+"""Dense bin of a pixel outside the window."""
+
+
+@dataclass(frozen=True)
+class PixelPlan:
+    """Look-up table of a detector; built once and used for every slab."""
+
+    detector_shape: tuple[int, int]
+    table: np.ndarray
+    """(pixels,) uint64: class | row << 16 | col << 32 | dense bin << 48; row and col count from 1
+    inside the disk and are 0 outside."""
+    classes: int
+    members: np.ndarray
+    """(masks, classes) bool: which classes each virtual detector counts."""
+    rings: np.ndarray
+    """(classes,) int64: ring of each class."""
+    ring_count: int
+    in_disk: np.ndarray
+    """(classes,) bool: classes inside the disk."""
+    dense_size: int
+    """Bins of the dense array, 0 for none."""
+    with_masks: bool
+    with_disk: bool
+
+
+def plan_pixels(
+    detector_shape: tuple[int, int],
+    *,
+    masks: np.ndarray | None = None,
+    com_mask: np.ndarray | None = None,
+    radial_bin: np.ndarray | None = None,
+    dense_bin: np.ndarray | None = None,
+    dense_size: int = 0,
+) -> PixelPlan:
+    """Build the look-up table of a detector.
+
+    Parameters
+    ----------
+    detector_shape : (rows, cols)
+        Of the detector.
+    masks : (n, rows, cols) bool, optional
+        Virtual detectors.
+    com_mask : (rows, cols) bool, optional
+        Pixels of the bright-field disk, whose moments are summed.
+    radial_bin : (rows, cols) int, optional
+        Ring of each pixel; the last ring is the overflow.
+    dense_bin : (rows, cols) int, optional
+        Bin of each pixel in the dense array; negative outside the window.
+    dense_size : int
+        Number of dense bins.
+
+    Returns
+    -------
+    PixelPlan
+        For ``reduce_events``.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit the detector, or there are more than 65,535 classes or bins.
+    """
+    rows, cols = detector_shape
+    for name, array in (("masks", masks), ("com_mask", com_mask), ("radial_bin", radial_bin),
+                        ("dense_bin", dense_bin)):  # fmt: skip
+        if array is not None and array.shape[-2:] != (rows, cols):
+            raise ValueError(f"{name} is {array.shape[-2:]}, the detector is {rows} x {cols}")
+    if max(rows, cols) >= OUTSIDE or dense_size >= OUTSIDE:
+        raise ValueError(
+            f"a detector of {rows} x {cols} with {dense_size} bins: at most {OUTSIDE - 1} of each"
+        )
+    flat_masks = (
+        np.zeros((0, rows * cols), bool) if masks is None else masks.reshape(-1, rows * cols)
+    )
+    disk = np.zeros(rows * cols, bool) if com_mask is None else com_mask.ravel().astype(bool)
+    rings = np.zeros(rows * cols, np.int64) if radial_bin is None else radial_bin.ravel()
+    keys = np.vstack([flat_masks, disk, rings]).T.astype(np.int32)
+    unique, label = np.unique(keys, axis=0, return_inverse=True)
+    if len(unique) >= OUTSIDE:
+        raise ValueError(f"{len(unique)} classes of pixels, at most {OUTSIDE - 1}; use wider rings")
+    y, x = np.indices(detector_shape).reshape(2, -1)
+    bins = np.full(rows * cols, OUTSIDE)
+    if dense_bin is not None:
+        bins = np.where(dense_bin.ravel() < 0, OUTSIDE, dense_bin.ravel())
+        if (bins[bins != OUTSIDE] >= dense_size).any():
+            raise ValueError(
+                f"dense_bin reaches {bins[bins != OUTSIDE].max()} of {dense_size} bins"
+            )
+    fields = (label.ravel(), (y + 1) * disk, (x + 1) * disk, bins)
+    table = np.zeros(rows * cols, np.uint64)
+    for place, field in enumerate(fields):
+        table |= field.astype(np.uint64) << np.uint64(16 * place)
+    n = len(flat_masks)
+    return PixelPlan(
+        detector_shape=(rows, cols),
+        table=table,
+        classes=len(unique),
+        members=unique[:, :n].T.astype(bool),
+        rings=unique[:, n + 1].astype(np.int64),
+        ring_count=0 if radial_bin is None else int(rings.max()) + 1,
+        in_disk=unique[:, n].astype(bool),
+        dense_size=dense_size if dense_bin is not None else 0,
+        with_masks=masks is not None,
+        with_disk=com_mask is not None,
+    )
+
+
+def radii(detector_shape: tuple[int, int], center: tuple[float, float]) -> np.ndarray:
+    """(rows, cols) float64: distance of each pixel from a centre (row, col) [px]."""
+    y, x = np.indices(detector_shape)
+    return np.hypot(y - center[0], x - center[1])
+
+
+def annular_masks(
+    detector_shape: tuple[int, int],
+    center: tuple[float, float],
+    edges: list[tuple[float, float]],
+) -> np.ndarray:
+    """Masks of annuli: a pixel belongs to one if inner <= distance < outer.
+
+    Parameters
+    ----------
+    detector_shape : (rows, cols)
+        Of the detector.
+    center : (row, col)
+        Common centre [px], of any fraction of a pixel.
+    edges : list of (inner, outer)
+        Radii [px].
+
+    Returns
+    -------
+    (n, rows, cols) bool
+        One mask for each pair.
+    """
+    r = radii(detector_shape, center)
+    return np.array([(r >= inner) & (r < outer) for inner, outer in edges])
+
+
+def radial_bins(
+    detector_shape: tuple[int, int], center: tuple[float, float], width: float, rings: int
+) -> np.ndarray:
+    """(rows, cols) int64: ring ``floor(r / width)`` of each pixel; ring ``rings`` is overflow."""
+    return np.minimum(np.floor(radii(detector_shape, center) / width), rings).astype(np.int64)
+
+
+def window_bins(
+    detector_shape: tuple[int, int],
+    center: tuple[float, float],
+    bin: int,
+    bins: int | tuple[int, int],
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Crop a window around a centre and bin it.
+
+    The window is a whole number of bins; the centre of bin ``i`` lies at
+    ``origin + bin (i + 1/2) - 1/2`` on the detector.
+
+    Parameters
+    ----------
+    detector_shape : (rows, cols)
+        Of the detector.
+    center : (row, col)
+        About which the window lies, to the nearest pixel [px].
+    bin : int
+        Detector pixels along a side of a bin.
+    bins : int or (rows, cols)
+        Bins of the window.
+
+    Returns
+    -------
+    dense_bin : (rows, cols) int32
+        ``bin_row * bins + bin_col``; -1 outside the window.
+    origin : (row, col)
+        Of the window's first pixel, which may lie off the detector.
+    """
+    shape = (bins, bins) if isinstance(bins, int) else bins
+    first_row, first_col = (
+        round(c - (bin * n - 1) / 2) for c, n in zip(center, shape, strict=True)
+    )
+    row = (np.arange(detector_shape[0]) - first_row) // bin
+    col = (np.arange(detector_shape[1]) - first_col) // bin
+    inside = ((row >= 0) & (row < shape[0]))[:, None] & ((col >= 0) & (col < shape[1]))
+    dense_bin = np.where(inside, row[:, None] * shape[1] + col, -1).astype(np.int32)
+    return dense_bin, (first_row, first_col)

@@ -1,0 +1,109 @@
+"""Detector sectors that lost their data: bands of rows that hold no electron where many are due.
+
+A detector that is read out in sectors can lose one of them for a frame. Its electrons are then
+missing, not absent: the centre of mass jumps by tens of pixels and nothing else says so.
+"""
+
+import numpy as np
+from numba import cuda, njit
+
+from gpu_kernels.backend import Array, device_zeros, on_gpu, to_host
+
+THREADS_PER_BLOCK = 128
+LOG_FALSE_ALARM = -np.log(1e-10)
+"""A sector is called lost where its emptiness has less than this chance: 1e-4 false alarms in a
+scan of 10^6 positions."""
+
+
+def sector_counts(
+    indptr: Array, indices: Array, detector_shape: tuple[int, int], sectors: int = 4
+) -> np.ndarray:
+    """Count the electrons of each scan position in equal bands of detector rows.
+
+    Parameters
+    ----------
+    indptr : (positions + 1,) int64
+        Where each position's events begin.
+    indices : (events,) uint16 or uint32
+        ``row * cols + col``.
+    detector_shape : (rows, cols)
+        Of the detector.
+    sectors : int
+        Number of bands; the last is smaller where the rows do not divide.
+
+    Returns
+    -------
+    (positions, sectors) uint32
+        Electrons [e], on the host.
+    """
+    band = -(-detector_shape[0] // sectors) * detector_shape[1]
+    shape = (indptr.size - 1, sectors)
+    if on_gpu(indices):
+        counts = device_zeros(shape, np.uint32)
+        blocks = -(-shape[0] // THREADS_PER_BLOCK)
+        _count_kernel[blocks, THREADS_PER_BLOCK](indptr, indices, band, counts)
+        return to_host(counts)
+    counts = np.zeros(shape, np.uint32)
+    _count_cpu(indptr, indices, band, counts)
+    return counts
+
+
+@njit(nogil=True, cache=True)
+def _count_cpu(indptr, indices, band, counts):
+    # A division an event would cost more than all else: sorted events need one a sector, found by
+    # walking; unsorted ones are caught by the comparison with both ends of the band.
+    for p in range(indptr.size - 1):
+        sector, first, last = 0, 0, band
+        for event in range(indptr[p], indptr[p + 1]):
+            pixel = indices[event]
+            if pixel >= last or pixel < first:
+                sector = pixel // band
+                first, last = sector * band, (sector + 1) * band
+            counts[p, sector] += 1
+
+
+@cuda.jit
+def _count_kernel(indptr, indices, band, counts):
+    # One thread a position, as in the other reductions: no two write to the same count.
+    p = cuda.grid(1)
+    if p < indptr.size - 1:
+        for event in range(indptr[p], indptr[p + 1]):
+            counts[p, indices[event] // band] += 1
+
+
+def lost_sectors(
+    counts: np.ndarray, frames_present: np.ndarray, scan_shape: tuple[int, int]
+) -> np.ndarray:
+    """Find sectors that are empty where electrons were due.
+
+    What is due in a sector is the position's own dose in the other sectors, shared out as the whole
+    scan shares it out: a dim position is not mistaken for a broken one.
+
+    Parameters
+    ----------
+    counts : (positions, sectors)
+        From ``sector_counts``.
+    frames_present : (positions,)
+        0 marks a missing position, which is not flagged here.
+    scan_shape : (rows, cols)
+        Of the scan, for the error.
+
+    Returns
+    -------
+    (positions,) uint8
+        Bit ``s`` is set where sector ``s`` was lost.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    """
+    if len(counts) != scan_shape[0] * scan_shape[1]:
+        raise ValueError(f"{len(counts)} positions for a scan of {scan_shape[0]} x {scan_shape[1]}")
+    whole = counts[(counts > 0).all(axis=1)] if (counts > 0).all(axis=1).any() else counts
+    share = whole.sum(axis=0, dtype=np.float64) / max(1, int(whole.sum(dtype=np.int64)))
+    empty = counts == 0
+    share_seen = np.maximum(1e-12, np.where(empty, 0.0, share).sum(axis=1))
+    due = counts.sum(axis=1, dtype=np.float64)[:, None] * share / share_seen[:, None]
+    lost = empty & (due > LOG_FALSE_ALARM) & (frames_present > 0)[:, None]
+    return (lost << np.arange(counts.shape[1])).sum(axis=1).astype(np.uint8)

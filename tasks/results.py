@@ -1,0 +1,207 @@
+"""Results: everything a dataset's steps found, gathered, pictured and published as one folder.
+
+The folder holds ``results.zarr`` (opens with ``xarray.open_zarr``), the images, the report and the
+provenance; it replaces the previous one in a single rename, so a reader sees the old or the new.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from models.geometry import Geometry
+from tasks.report.images import write_images
+from tasks.report.page import write_report
+from tasks.store import layout
+from tasks.store.events import CODEC, EventStore, read_array
+from tasks.store.provenance import provenance
+from tasks.store.publish import (
+    Manifest,
+    begin,
+    data_files,
+    hash_file,
+    hash_of,
+    publish,
+    reusable,
+    step_identity,
+    write_json,
+)
+from tasks.store.source import Source
+
+VERSION = 1
+
+LONG_NAMES = {
+    "electrons": ("electrons at each scan position", "e"),
+    "virtual_bf": ("bright field", "e"),
+    "virtual_abf": ("annular bright field", "e"),
+    "virtual_adf": ("annular dark field", "e"),
+    "com_y": ("centre of mass of the bright-field disk along y", "1/Å"),
+    "com_x": ("centre of mass of the bright-field disk along x", "1/Å"),
+    "dpc_phase": ("phase from differential phase contrast", "rad"),
+    "ssb_phase": ("phase from single sidebands", "rad"),
+    "ssb_amplitude": ("amplitude from single sidebands", "1"),
+    "ssb_wiener_phase": ("phase from single sidebands, Wiener-weighted", "rad"),
+    "wpo_phase": ("phase from the full weak-phase estimate", "rad"),
+    "wpo_wiener_phase": ("phase from the full weak-phase estimate, Wiener-weighted", "rad"),
+}
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the steps of one dataset left to be published."""
+
+    name: str
+    source: Source
+    events: EventStore
+    geometry: Geometry
+    calibration: dict[str, Any]
+    """As the root attribute ``calibration`` of the results."""
+    quality: list[dict[str, str]]
+    images: dict[str, tuple[np.ndarray, str, dict[str, Any]]]
+    """(y, x) image, name of the step that made it, its parameters; by variable."""
+    job: dict[str, Any]
+    steps: list[tuple[Manifest, bool]]
+
+
+def dataset_of(gathered: Gathered) -> xr.Dataset:
+    """All results of a dataset with their coordinates, units and parameters.
+
+    Returns
+    -------
+    xarray.Dataset
+        Images over ``y``, ``x`` [Å]; ``pacbed`` over ``ky``, ``kx`` [1/Å] on the detector's axes.
+    """
+    events, geometry = gathered.events, gathered.geometry
+    rows, cols = events.scan_shape
+    height, width = events.detector_shape
+    k = geometry.pixel_wavevector
+    coordinates = {
+        "y": ("y", np.arange(rows) * geometry.scan_step[0], _axis("slow scan axis", "Å")),
+        "x": ("x", np.arange(cols) * geometry.scan_step[1], _axis("fast scan axis", "Å")),
+        "ky": ("ky", (np.arange(height) - geometry.center[0]) * k, _axis("detector rows", "1/Å")),
+        "kx": ("kx", (np.arange(width) - geometry.center[1]) * k, _axis("detector columns", "1/Å")),
+    }
+    electrons = events.array("electrons")
+    frames = events.array("frames_present")
+    variables: dict[str, Any] = {
+        "electrons": _image(electrons.astype(np.float32), "electrons", "ingest", {}),
+        "frames_present": (("y", "x"), frames, _axis("frames recorded at each position", "1")),
+        "sector_mask": (
+            ("y", "x"),
+            events.array("sector_mask"),
+            _axis("detector sectors that lost their data, one bit each", "1"),
+        ),
+        "pacbed": (
+            ("ky", "kx"),
+            (events.array("frame_sum") / max(1, int(frames.sum()))).astype(np.float32),
+            _axis("mean diffraction pattern", "e") | {"step": "ingest", "parameters": {}},
+        ),
+    }
+    for name, (data, step, parameters) in gathered.images.items():
+        variables[name] = _image(data.astype(np.float32), name, step, parameters)
+    return xr.Dataset(
+        variables,
+        coords=coordinates,
+        attrs={
+            "title": gathered.name,
+            "calibration": gathered.calibration,
+            "dose": dose(electrons, frames, events.array("sector_mask"), geometry),
+            "quality": gathered.quality,
+            "notes": list(events.metadata["notes"]),
+            "source": events.metadata["source"],
+        },
+    )
+
+
+def dose(
+    electrons: np.ndarray, frames: np.ndarray, sectors: np.ndarray, geometry: Geometry
+) -> dict[str, float]:
+    """How many electrons the images were made from, and where some are missing."""
+    total, present = int(electrons.sum(dtype=np.int64)), frames > 0
+    area = geometry.scan_step[0] * geometry.scan_step[1]
+    mean = total / max(1, int(frames.sum(dtype=np.int64)))
+    return {
+        "electrons_total": total,
+        "electrons_per_frame_mean": mean,
+        "electrons_per_angstrom2": total / max(1, int(present.sum())) / area,
+        "frames_missing": int((~present).sum()),
+        "frames_partial": int((sectors != 0).sum()),
+        "positions": int(frames.size),
+    }
+
+
+def publish_results(gathered: Gathered, output: Path, force: bool = False) -> tuple[Manifest, bool]:
+    """Write and publish the folder of a dataset, or find it as it should be.
+
+    Returns
+    -------
+    manifest : Manifest
+        Its summary has ``data``, the digest of all that repeats to the byte.
+    reused : bool
+        Whether nothing had to be written.
+    """
+    folder = output / gathered.name
+    inputs = {manifest.step: manifest.identity for manifest, _ in gathered.steps}
+    parameters = {"job": gathered.job, "name": gathered.name}
+    identity = step_identity("results", VERSION, inputs, parameters)
+    if not force and (manifest := reusable(folder, identity)):
+        return manifest, True
+    aside = begin(folder, identity)
+    results = dataset_of(gathered)
+    write_zarr(results, aside / layout.RESULTS)
+    write_images(results, aside / layout.IMAGES)
+    write_json(
+        aside / layout.PROVENANCE,
+        provenance(
+            gathered.source, gathered.events.metadata["format"], gathered.job, gathered.steps
+        ),
+    )
+    repeatable = {
+        str(path.relative_to(aside)): hash_file(path)
+        for path in data_files(aside)
+        if path.relative_to(aside).parts[0] in (layout.RESULTS, layout.IMAGES)
+    }
+    write_report(aside)
+    manifest = publish(
+        folder,
+        step="results",
+        identity=identity,
+        inputs=inputs,
+        parameters=parameters,
+        summary={"data": hash_of(repeatable)},
+        known_hashes=repeatable,
+    )
+    return manifest, False
+
+
+def write_zarr(results: xr.Dataset, path: Path) -> None:
+    """Write results as Zarr v3 with checksums, one chunk a variable, the same bytes every time."""
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
+    encoding = {
+        name: {
+            "compressors": (BloscCodec(typesize=array.dtype.itemsize, **CODEC), Crc32cCodec()),
+            "chunks": array.shape,
+        }
+        for name, array in results.variables.items()
+    }
+    results.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+
+
+def read_step(work: Path, step: str, names: list[str]) -> dict[str, np.ndarray]:
+    """Arrays that a finished step left, by name; those it did not make are left out."""
+    folder = layout.step_folder(work, step)
+    return {name: read_array(folder, name) for name in names if (folder / name).is_dir()}
+
+
+def _image(
+    data: np.ndarray, name: str, step: str, parameters: dict[str, Any]
+) -> tuple[tuple[str, str], np.ndarray, dict[str, Any]]:
+    long_name, units = LONG_NAMES.get(name, (name.replace("_", " "), "e"))
+    return ("y", "x"), data, _axis(long_name, units) | {"step": step, "parameters": parameters}
+
+
+def _axis(long_name: str, units: str) -> dict[str, Any]:
+    return {"long_name": long_name, "units": units}

@@ -1,0 +1,76 @@
+"""Provenance: what made a result, so that anyone can tell two results apart or make one again."""
+
+import datetime
+import platform
+import socket
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numba
+import psutil
+
+from tasks.store.publish import Manifest
+from tasks.store.source import Source
+
+PACKAGES = ("phasemill", "numpy", "scipy", "numba", "dask", "distributed", "zarr", "numcodecs",
+            "xarray", "h5py", "prefect", "matplotlib", "tifffile")  # fmt: skip
+"""Packages whose version may change a result or how it came about."""
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that matter, by name."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def provenance(
+    source: Source, recording_format: str, job: dict[str, Any], steps: list[tuple[Manifest, bool]]
+) -> dict[str, Any]:
+    """Everything that made a dataset's results.
+
+    Parameters
+    ----------
+    source : Source
+        The recording.
+    recording_format : str
+        What the reader took it for.
+    job : dict
+        The dataset's keys, with defaults filled in.
+    steps : list of (Manifest, bool)
+        Each step's manifest, and whether it was there from an earlier run.
+
+    Returns
+    -------
+    dict
+        JSON values, written as ``provenance.json``.
+    """
+    return {
+        "phasemill": package_versions()["phasemill"],
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "host": socket.gethostname(),
+        "device": f"{platform.machine()} CPU, {psutil.cpu_count()} cores, "
+        f"{psutil.virtual_memory().total / 2**30:.0f} GiB ({numba.config.CPU_NAME or 'host'})",
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "input": asdict(source) | {"format": recording_format},
+        "job": job,
+        "seeds": {},
+        "steps": [
+            {
+                "name": manifest.step,
+                "identity": manifest.identity,
+                "digest": manifest.digest,
+                "seconds": manifest.seconds,
+                "reused": reused,
+                "parameters": manifest.parameters,
+                "summary": manifest.summary,
+            }
+            for manifest, reused in steps
+        ],
+    }
