@@ -37,6 +37,7 @@ class ReaderOptions:
 
     array: str | None = None
     scan_shape: tuple[int, int] | None = None
+    detector_shape: tuple[int, int] | None = None
     drop_flyback: bool = False
     threshold: float | None = None
     out_of_range: str = "error"
