@@ -7,31 +7,46 @@ import numpy as np
 from numba import njit
 
 
-def regular_events(
-    indptr: np.ndarray, indices: np.ndarray, pixels: int
-) -> tuple[np.ndarray, int, int]:
-    """Sort each frame's events where they are not sorted, in place, and look for bad ones.
+def regular_events(indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Sort the events of each frame or position, in place, where they are not sorted.
+
+    Parameters
+    ----------
+    indptr : (positions + 1,) int64
+        Where each one's events begin.
+    indices : (events,) integer
+        Detector pixels; sorted in place. Repeats stay: they are electrons.
+
+    Returns
+    -------
+    (events,)
+        The same array.
+    """
+    longest = int(np.diff(indptr).max(initial=0))
+    _sort_each(indptr, indices, np.empty(longest, indices.dtype))
+    return indices
+
+
+def count_outside(indptr: np.ndarray, indices: np.ndarray, pixels: int) -> np.ndarray:
+    """Events of each frame that lie outside the detector.
 
     Parameters
     ----------
     indptr : (frames + 1,) int64
         Where each frame's events begin.
     indices : (events,) integer
-        Detector pixels; sorted in place.
+        Detector pixels.
     pixels : int
         Pixels of the detector.
 
     Returns
     -------
-    indices : (events,)
-        The same array.
-    repeats : int
-        Events that repeat the index before them in their frame.
-    bad : int
-        Number of the first event outside the detector in its frame's sorted order, or -1.
+    (frames,) int64
+        Zero for a frame that is whole.
     """
-    repeats, bad = _regular(indptr, indices, pixels)
-    return indices, repeats, bad
+    outside = (indices < 0) | (indices >= pixels)
+    before = np.concatenate([[0], np.cumsum(outside, dtype=np.int64)])
+    return np.diff(before[indptr])
 
 
 def drop_outside(
@@ -46,7 +61,7 @@ def drop_outside(
     dropped : int
         Events that were outside.
     """
-    keep = indices < pixels
+    keep = (indices >= 0) & (indices < pixels)
     before = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
     return before[indptr], indices[keep], int(keep.size - before[-1])
 
@@ -69,63 +84,115 @@ def merge_frames(indptr: np.ndarray, frames_per_position: np.ndarray) -> np.ndar
     return indptr[np.concatenate([[0], np.cumsum(frames_per_position)])]
 
 
-def events_of_counts(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def electrons_of_counts(counts: np.ndarray) -> np.ndarray:
+    """Sum dense counts over each frame.
+
+    Parameters
+    ----------
+    counts : (frames, pixels) integer
+        Electrons of each pixel; below 2^31.
+
+    Returns
+    -------
+    (frames,) int64
+    """
+    electrons = np.empty(len(counts), np.int64)
+    _sum_counts(counts, *_words(counts), electrons)
+    return electrons
+
+
+def events_of_counts(counts: np.ndarray, electrons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn dense counts into events: a count of n is n events.
 
     Parameters
     ----------
     counts : (frames, pixels) integer
         Electrons of each pixel; not negative.
+    electrons : (frames,) int64
+        From ``electrons_of_counts``; the caller knows by it what memory the events need.
 
     Returns
     -------
     indptr : (frames + 1,) int64
     indices : (events,) uint32
+        Sorted within each frame.
     """
-    sums = np.zeros(len(counts) + 1, np.int64)
-    _sum_counts(counts, sums)
-    indptr = np.cumsum(sums)
-    indices = np.empty(indptr[-1], np.uint32)
-    _fill(counts, indptr, indices)
+    indptr = np.concatenate([[0], np.cumsum(electrons)])
+    indices = np.empty(int(indptr[-1]), np.uint32)
+    _fill(counts, *_words(counts), indptr, indices)
     return indptr, indices
 
 
-@njit(nogil=True, cache=True)
-def _regular(indptr, indices, pixels):
-    repeats, bad = 0, -1
-    for frame in range(indptr.size - 1):
-        first, last = indptr[frame], indptr[frame + 1]
-        ordered = True
-        for event in range(first + 1, last):
-            if indices[event] < indices[event - 1]:
-                ordered = False
-                break
-        if not ordered:
-            indices[first:last] = np.sort(indices[first:last])
-        for event in range(first + 1, last):
-            repeats += indices[event] == indices[event - 1]
-        if bad < 0 and last > first and indices[last - 1] >= pixels:
-            event = first
-            while indices[event] < pixels:
-                event += 1
-            bad = event
-    return repeats, bad
+def _words(counts: np.ndarray) -> tuple[np.ndarray, int]:
+    """The same memory as words of 8 bytes, and the pixels of a word: most pixels are empty."""
+    per_word = 8 // counts.itemsize
+    if counts.shape[1] % per_word or not counts.flags.c_contiguous:
+        return counts, 1
+    return counts.view(np.uint64), per_word
 
 
 @njit(nogil=True, cache=True)
-def _sum_counts(counts, sums):
+def _sum_counts(counts, words, per_word, electrons):
     for frame in range(counts.shape[0]):
         total = 0
-        for pixel in range(counts.shape[1]):
-            total += counts[frame, pixel]
-        sums[frame + 1] = total
+        for word in range(words.shape[1]):
+            if words[frame, word] != 0:
+                for pixel in range(word * per_word, (word + 1) * per_word):
+                    total += np.int64(counts[frame, pixel])
+        electrons[frame] = total
 
 
 @njit(nogil=True, cache=True)
-def _fill(counts, indptr, indices):
+def _fill(counts, words, per_word, indptr, indices):
     for frame in range(counts.shape[0]):
         event = indptr[frame]
-        for pixel in range(counts.shape[1]):
-            for _ in range(counts[frame, pixel]):
-                indices[event] = pixel
-                event += 1
+        for word in range(words.shape[1]):
+            if words[frame, word] != 0:
+                for pixel in range(word * per_word, (word + 1) * per_word):
+                    for _ in range(counts[frame, pixel]):
+                        indices[event] = pixel
+                        event += 1
+
+
+@njit(nogil=True, cache=True)
+def _sort_each(indptr, indices, scratch):
+    for frame in range(indptr.size - 1):
+        first, last = indptr[frame], indptr[frame + 1]
+        if _run_end(indices, first, last) < last:
+            _sort_runs(indices[first:last], scratch)
+
+
+@njit(nogil=True, cache=True)
+def _sort_runs(values, scratch):
+    # Natural merge sort: the events of several frames at one position are as many sorted runs,
+    # and two runs cost one pass, where a general sort knows nothing of them.
+    size, runs = values.size, 2
+    while runs > 1:
+        begin, runs = 0, 0
+        while begin < size:
+            middle = _run_end(values, begin, size)
+            end = _run_end(values, middle, size)
+            _merge(values, begin, middle, end, scratch)
+            begin, runs = end, runs + 1
+        values[:] = scratch[:size]
+
+
+@njit(nogil=True, cache=True)
+def _merge(values, begin, middle, end, scratch):
+    left, right = begin, middle
+    for target in range(begin, end):
+        if right >= end or (left < middle and values[left] <= values[right]):
+            scratch[target] = values[left]
+            left += 1
+        else:
+            scratch[target] = values[right]
+            right += 1
+
+
+@njit(nogil=True, cache=True)
+def _run_end(values, begin, end):
+    """End of the ascending run that begins here."""
+    at = begin + 1
+    while at < end and values[at] >= values[at - 1]:
+        at += 1
+    return min(at, end)

@@ -1,22 +1,50 @@
-"""Dense 4D data, in whatever container, turned into events: a count of n is n events."""
+"""Dense frames, in whatever container, turned into events: a count of n is n events."""
 
 from abc import abstractmethod
 from typing import Any
 
-import h5py
 import numpy as np
 
-from gpu_kernels.frames import events_of_counts
-from tasks.formats.hdf5 import open_hdf5
-from tasks.formats.recording import EventBlock, Recording, RecordingError
+from gpu_kernels.frames import electrons_of_counts, events_of_counts
+from tasks.formats.recording import (
+    IMPOSSIBLE,
+    MOST_EVENTS,
+    EventBlock,
+    Recording,
+    RecordingError,
+    check_frame_count,
+    check_scan_shape,
+    times,
+)
 
-BYTES_AT_ONCE = 64 << 20
+BYTES_AT_ONCE = 32 << 20
 """Dense data held at a time while they become events."""
-SAMPLE_FRAMES = 64
+SAMPLE_PLACES, SAMPLE_FRAMES = 8, 8
+"""Frames that are looked at, in so many places of the scan, to know their dose."""
+MOST_PIXELS = 1 << 27
+"""Of a frame: more than the largest camera has."""
+LARGEST_COUNT = 2**31 - 1
+"""Of one pixel; anything larger marks a dead pixel, or is damage."""
 
 
 class DenseRecording(Recording):
-    """Frames of counts: (scan_y, scan_x, rows, cols), or (frames, rows, cols) and a scan shape."""
+    """Frames of counts: (scan_y, scan_x, rows, cols), or (frames, rows, cols) and a scan shape.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    shape : tuple of int
+        Of the array in it.
+    dtype : numpy dtype
+        Of the array.
+    scan_shape, detector_shape : (rows, columns), optional
+        The scan's for a stack of frames; else both must agree with the array.
+    drop_flyback : bool
+        Leave out the last column of the scan.
+    threshold : float, optional
+        Values from here on are one electron each; without it, they must be whole counts.
+    """
 
     def __init__(
         self,
@@ -24,247 +52,159 @@ class DenseRecording(Recording):
         shape: tuple[int, ...],
         dtype: Any,
         *,
-        scan_shape: tuple[int, int] | None,
-        threshold: float | None,
+        scan_shape: tuple[int, int] | None = None,
+        detector_shape: tuple[int, int] | None = None,
+        drop_flyback: bool = False,
+        threshold: float | None = None,
     ) -> None:
-        self.path, self.threshold = path, threshold
-        self.scan_shape, self.detector_shape = self._shapes(shape, scan_shape)
-        self._frames_3d = len(shape) == 3
-        self._refuse_fractions(np.dtype(dtype))
-        self.frames_total = self.scan_shape[0] * self.scan_shape[1]
-        self.metadata, self.notes = {}, []
+        self.threshold, self._is_stack = threshold, len(shape) == 3
+        self._check_type(np.dtype(dtype))
+        self._stored_scan, self.detector_shape = self._shapes(shape, scan_shape)
+        if detector_shape is not None and tuple(detector_shape) != self.detector_shape:
+            raise RecordingError(
+                f"{path}: frames of {times(self.detector_shape)} pixels; detector_shape says "
+                f"{times(detector_shape)}."
+            )
+        rows, cols = self._stored_scan
+        if drop_flyback and cols < 2:
+            raise RecordingError(f"{path}: the scan is {cols} wide; no column can be dropped.")
+        self.scan_shape = (rows, cols - 1 if drop_flyback else cols)
+        self.frames_total = rows * cols
+        self._bytes_per_frame = self.pixels * np.dtype(dtype).itemsize
+        if drop_flyback:
+            self.notes.append("the last column of the scan was dropped because the job says so")
         if threshold is not None:
-            self.notes.append(f"counts from {threshold:g} on were taken as one electron each")
-        self.events_per_position_estimate = self._estimate()
+            self.notes.append(f"values from {threshold:g} on were taken as one electron each")
+        self._sample()
 
     @abstractmethod
     def _frames(self, first: int, last: int) -> np.ndarray:
-        """Frames ``first`` to ``last - 1`` of the scan in row order, (frames, rows, cols)."""
+        """Frames ``first`` to ``last - 1`` as they are stored, (frames, rows, cols)."""
 
-    def read_rows(self, first: int, last: int) -> EventBlock:
-        """Read scan rows, a bounded number of dense frames at a time."""
-        begin, end = first * self.scan_shape[1], last * self.scan_shape[1]
-        step = max(1, BYTES_AT_ONCE // (8 * self.pixels))
-        starts, parts, offset = [np.zeros(1, np.int64)], [], 0
+    def _read(self, first: int, last: int) -> EventBlock:
+        stored, cols = self._stored_scan[1], self.scan_shape[1]
+        begin, end = first * stored, last * stored
+        step = max(1, BYTES_AT_ONCE // self._bytes_per_frame)
+        lengths, parts, total = [np.zeros(1, np.int64)], [np.zeros(0, np.uint32)], 0
         for at in range(begin, end, step):
-            upto = min(at + step, end)
-            indptr, indices = events_of_counts(self._counts(at, upto))
-            starts.append(indptr[1:] + offset)
-            parts.append(indices)
-            offset += int(indptr[-1])
-        indices = np.concatenate(parts) if parts else np.zeros(0, np.uint32)
-        return EventBlock(np.concatenate(starts), indices, np.ones(end - begin, np.uint16))
+            frames = np.arange(at, min(at + step, end))
+            counts = self._counts(at, min(at + step, end))
+            if cols < stored:
+                counts = counts[frames % stored < cols]
+            electrons = electrons_of_counts(counts)
+            total += int(electrons.sum())
+            self._refuse_floods(total, first, last)
+            parts.append(events_of_counts(counts, electrons)[1])
+            lengths.append(electrons)
+        each = np.concatenate(lengths)
+        present = (each[1:] > 0) | (np.exp(-self._dose) >= IMPOSSIBLE)
+        return EventBlock(np.cumsum(each), np.concatenate(parts), present.astype(np.uint16))
 
     def _counts(self, first: int, last: int) -> np.ndarray:
+        """Electrons of some frames, (frames, pixels), checked; of a type that kernels know."""
         try:
             frames = self._frames(first, last)
-        except (OSError, RuntimeError, ValueError, MemoryError) as error:
-            if isinstance(error, RecordingError):
-                raise
+        except RecordingError:
+            raise
+        except Exception as error:  # each container's library has its own ways to say so
             raise RecordingError(
-                f"{self.path}: frames {first} to {last - 1} cannot be read ({error}); the file is "
-                "cut short or damaged."
+                f"{self.path}: frames {first} to {last - 1} cannot be read "
+                f"({type(error).__name__}: {error}); the file is cut short or damaged."
             ) from error
+        if len(frames) != last - first:
+            raise RecordingError(
+                f"{self.path}: frames {first} to {last - 1} were asked for, {len(frames)} came; "
+                "the file is cut short."
+            )
         flat = np.ascontiguousarray(frames).reshape(len(frames), -1)
+        flat = flat.astype(flat.dtype.newbyteorder("="), copy=False)
         if self.threshold is not None:
             return (flat >= self.threshold).astype(np.uint8)
+        if flat.dtype.kind == "b":
+            return flat.view(np.uint8)
         if flat.dtype.kind == "f":
             self._refuse(flat, flat != np.rint(flat), first, "is not a whole number of electrons")
-            self._refuse(flat, flat > 1e9, first, "is no count of electrons")
         if flat.dtype.kind in "fi":
-            self._refuse(flat, ~(flat >= 0), first, "is negative")
-        return flat.astype(np.int64) if flat.dtype.kind == "f" else flat
+            self._refuse(flat, flat < 0, first, "is negative")
+        if flat.dtype.itemsize >= 4:
+            self._refuse(flat, flat > LARGEST_COUNT, first, "is no count of electrons")
+        return flat.astype(np.int32) if flat.dtype.kind == "f" else flat
 
     def _refuse(self, flat: np.ndarray, bad: np.ndarray, first: int, why: str) -> None:
-        if bad.any():
-            frame, pixel = np.argwhere(bad)[0]
-            row, col = divmod(int(pixel), self.detector_shape[1])
-            y, x = divmod(first + int(frame), self.scan_shape[1])
+        if not bad.any():
+            return
+        frame, pixel = np.argwhere(bad)[0]
+        row, col = divmod(int(pixel), self.detector_shape[1])
+        y, x = divmod(first + int(frame), self._stored_scan[1])
+        raise RecordingError(
+            f"{self.path}: scan position ({y}, {x}), detector pixel ({row}, {col}): "
+            f"{flat[frame, pixel]!s} {why}. Data that are not electron counts need 'threshold' in "
+            "the job: values from there on count as one electron each."
+        )
+
+    def _refuse_floods(self, events: int, first: int, last: int) -> None:
+        if events > MOST_EVENTS:
             raise RecordingError(
-                f"{self.path}: scan position ({y}, {x}), detector pixel ({row}, {col}): "
-                f"{flat[frame, pixel]!s} {why}. Data that are not electron counts need 'threshold' "
-                "in the job: from there on a pixel counts as one electron."
+                f"{self.path}: scan rows {first} to {last - 1} hold {events} counts or more, above "
+                f"the {MOST_EVENTS} events that are held at once. If these are not electron counts "
+                "but camera values, give 'threshold' in the job."
+            )
+
+    def _check_type(self, dtype: np.dtype) -> None:
+        if dtype.kind not in "buif" or dtype.itemsize > 8:
+            raise RecordingError(
+                f"{self.path}: the array holds {dtype}; counts of electrons are needed."
+            )
+        if self.threshold is not None and not 0 < self.threshold < np.inf:
+            raise RecordingError(
+                f"{self.path}: threshold is {self.threshold:g}; it must be above 0, or every empty "
+                "pixel would be an electron."
             )
 
     def _shapes(
         self, shape: tuple[int, ...], scan_shape: tuple[int, int] | None
     ) -> tuple[tuple[int, int], tuple[int, int]]:
-        if 0 in shape:
-            raise RecordingError(f"{self.path}: the array is {_times(shape)}: it holds nothing.")
-        if len(shape) == 4:
-            if scan_shape is not None and tuple(scan_shape) != shape[:2]:
-                raise RecordingError(
-                    f"{self.path}: the array has a scan of {_times(shape[:2])}, the job says "
-                    f"{_times(scan_shape)}."
-                )
-            return (shape[0], shape[1]), (shape[2], shape[3])
-        if len(shape) == 3:
-            if scan_shape is None:
-                raise RecordingError(
-                    f"{self.path}: {shape[0]} frames without a scan shape; give scan_shape: "
-                    "[rows, columns] in the job."
-                )
-            if scan_shape[0] * scan_shape[1] != shape[0]:
-                raise RecordingError(
-                    f"{self.path}: {shape[0]} frames do not make a scan of {_times(scan_shape)} = "
-                    f"{scan_shape[0] * scan_shape[1]} positions."
-                )
-            return (scan_shape[0], scan_shape[1]), (shape[1], shape[2])
-        raise RecordingError(
-            f"{self.path}: the array is {_times(shape)}; 4D data (scan_y, scan_x, rows, columns) "
-            "or a stack of frames are needed."
-        )
-
-    def _refuse_fractions(self, dtype: np.dtype) -> None:
-        if dtype.kind not in "uif":
+        if len(shape) not in (3, 4) or 0 in shape:
             raise RecordingError(
-                f"{self.path}: the array holds {dtype}, counts of electrons are needed."
+                f"{self.path}: the array is {times(shape) or 'a single number'}; 4D data (scan_y, "
+                "scan_x, rows, columns) or a stack of frames are needed."
+            )
+        if shape[-1] * shape[-2] > MOST_PIXELS:
+            raise RecordingError(
+                f"{self.path}: frames of {times(shape[-2:])} pixels are larger than any camera's; "
+                "the file is damaged, or the array is not of frames."
+            )
+        detector = (int(shape[-2]), int(shape[-1]))
+        if len(shape) == 3:
+            return check_frame_count(self.path, shape[0], scan_shape), detector
+        check_scan_shape(self.path, scan_shape, (shape[0], shape[1]))
+        return (int(shape[0]), int(shape[1])), detector
+
+    def _sample(self) -> None:
+        """Estimate the dose from frames all over the scan."""
+        size = min(SAMPLE_FRAMES, self.frames_total, max(1, BYTES_AT_ONCE // self._bytes_per_frame))
+        places = np.unique(np.linspace(0, self.frames_total - size, SAMPLE_PLACES).astype(int))
+        electrons = [electrons_of_counts(self._counts(at, at + size)) for at in places.tolist()]
+        self.events_per_position_estimate = float(np.mean(electrons))
+        # The dimmest place decides whether an empty frame can be one that no electron hit.
+        doses = [one[one > 0].mean() for one in electrons if one.any()]
+        self._dose = float(min(doses, default=0.0))
+        if np.exp(-self._dose) < IMPOSSIBLE:
+            self.notes.append(
+                f"a frame without any electron is taken as missing: even dim frames have about "
+                f"{self._dose:.3g}"
             )
 
-    def _estimate(self) -> float:
-        count = min(SAMPLE_FRAMES, self.frames_total, max(1, BYTES_AT_ONCE // (8 * self.pixels)))
-        middle = (self.frames_total - count) // 2
-        return float(self._counts(middle, middle + count).sum(dtype=np.float64) / count)
-
     def _from_array(self, array: Any, first: int, last: int) -> np.ndarray:
-        """Frames of anything that slices like an array, in scan order."""
-        if self._frames_3d:
-            return np.asarray(array[first:last])
-        cols = self.scan_shape[1]
+        """Frames of anything that slices like an array, in the order of the scan."""
+        if self._is_stack:
+            return self._fetch(array[first:last])
+        cols = self._stored_scan[1]
         top, bottom = first // cols, -(-last // cols)
         if bottom - top == 1:  # part of one row: read no more of it than is wanted
-            return np.asarray(array[top, first - top * cols : last - top * cols])
-        rows = np.asarray(array[top:bottom]).reshape(-1, *self.detector_shape)
+            return self._fetch(array[top, first - top * cols : last - top * cols])
+        rows = self._fetch(array[top:bottom]).reshape(-1, *self.detector_shape)
         return rows[first - top * cols : last - top * cols]
 
-
-class Hdf5Recording(DenseRecording):
-    """A dense array in an HDF5 file: plain, EMD, py4DSTEM, ARINA and the like."""
-
-    def __init__(self, path: str, *, array: str | None, **options: Any) -> None:
-        with open_hdf5(path) as file:
-            self.array = array or _only_array(path, _arrays_of_hdf5(file))
-            data = file.get(self.array)
-            if not isinstance(data, h5py.Dataset):
-                raise RecordingError(
-                    f"{path}: there is no array {self.array}; there are "
-                    f"{_listed(_arrays_of_hdf5(file))}."
-                )
-            shape, dtype = data.shape, data.dtype
-        self.format = f"dense HDF5, {self.array}"
-        super().__init__(path, shape, dtype, **options)
-
-    def _frames(self, first: int, last: int) -> np.ndarray:
-        with open_hdf5(self.path) as file:
-            return self._from_array(file[self.array], first, last)
-
-
-class ZarrRecording(DenseRecording):
-    """A dense array in a Zarr group or array."""
-
-    def __init__(self, path: str, *, array: str | None, **options: Any) -> None:
-        opened = self._open(path, array)
-        self.array = opened.path
-        self.format = f"dense Zarr, {self.array or 'the root'}"
-        super().__init__(path, opened.shape, opened.dtype, **options)
-
-    @staticmethod
-    def _open(path: str, array: str | None) -> Any:
-        import zarr
-
-        try:
-            root = zarr.open(path, mode="r")
-            if isinstance(root, zarr.Array):
-                return root
-            found = {n: a for n, a in root.members(max_depth=None) if isinstance(a, zarr.Array)}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RecordingError(f"{path}: Zarr cannot open it ({error}).") from error
-        wide = {n: a.shape for n, a in found.items() if a.ndim in (3, 4)}
-        name = (array or "").strip("/") or _only_array(path, wide)
-        if name not in found:
-            raise RecordingError(f"{path}: there is no array {name}; there are {_listed(wide)}.")
-        return found[name]
-
-    def _frames(self, first: int, last: int) -> np.ndarray:
-        return self._from_array(self._open(self.path, self.array), first, last)
-
-
-class NpyRecording(DenseRecording):
-    """A dense array in a ``.npy`` file, read through a memory map."""
-
-    def __init__(self, path: str, **options: Any) -> None:
-        opened = self._open(path)
-        self.format = "dense npy"
-        super().__init__(path, opened.shape, opened.dtype, **options)
-
-    @staticmethod
-    def _open(path: str) -> np.ndarray:
-        try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise RecordingError(
-                f"{path}: NumPy cannot open it ({error}); the file is cut short or damaged."
-            ) from error
-
-    def _frames(self, first: int, last: int) -> np.ndarray:
-        return self._from_array(self._open(self.path), first, last)
-
-
-class RosettaRecording(DenseRecording):
-    """Whatever rosettasciio reads: MIB, DM4, EMPAD, BLO, and more."""
-
-    def __init__(self, path: str, plugin: str, **options: Any) -> None:
-        self.plugin = plugin
-        data = self._open()
-        self.format = f"{plugin} (rosettasciio)"
-        super().__init__(path, data.shape, data.dtype, **options)
-
-    def _open(self) -> Any:
-        from importlib import import_module
-
-        reader = import_module(f"rsciio.{self.plugin}").file_reader
-        try:
-            signals = reader(self.path, lazy=True)
-        except Exception as error:  # its readers raise whatever their formats bring
-            raise RecordingError(
-                f"{self.path}: rosettasciio's reader {self.plugin} cannot open it "
-                f"({type(error).__name__}: {error})."
-            ) from error
-        wide = [s["data"] for s in signals if s["data"].ndim in (3, 4)]
-        if not wide:
-            raise RecordingError(f"{self.path}: it holds no stack of frames.")
-        return max(wide, key=lambda data: data.size)
-
-    def _frames(self, first: int, last: int) -> np.ndarray:
-        return self._from_array(self._open(), first, last)
-
-
-def _arrays_of_hdf5(file: h5py.File) -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {}
-
-    def look(name: str, thing: Any) -> None:
-        if isinstance(thing, h5py.Dataset) and thing.ndim in (3, 4) and thing.dtype.kind in "uif":
-            found["/" + name] = thing.shape
-
-    file.visititems(look)
-    return found
-
-
-def _only_array(path: str, arrays: dict[str, tuple[int, ...]]) -> str:
-    four = [name for name, shape in arrays.items() if len(shape) == 4] or list(arrays)
-    if len(four) == 1:
-        return four[0]
-    raise RecordingError(
-        f"{path}: it holds {'several arrays' if four else 'no 4D array'}: {_listed(arrays)}; give "
-        "'array' in the job."
-        if four
-        else f"{path}: it holds no array of frames."
-    )
-
-
-def _listed(arrays: dict[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} ({_times(shape)})" for name, shape in arrays.items()) or "none"
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    def _fetch(self, part: Any) -> np.ndarray:
+        return np.asarray(part)

@@ -1,20 +1,33 @@
 """Which format a path is in, told by what is in it, and the reader for it."""
 
+import os
+import stat
 from pathlib import Path
+from typing import Any
 
 import h5py
+import tifffile
 
-from tasks.formats.dense import Hdf5Recording, NpyRecording, RosettaRecording, ZarrRecording
+from tasks.formats.arrays import Hdf5Recording, NpyRecording, ZarrRecording
+from tasks.formats.eer import COMPRESSIONS, EerRecording
 from tasks.formats.hdf5 import open_hdf5
 from tasks.formats.recording import Recording, RecordingError
-from tasks.formats.stempy_hdf5 import FRAMES, StempyRecording
+from tasks.formats.rosetta import RosettaRecording, reader_by_mark, reader_by_name
+from tasks.formats.stempy_hdf5 import StempyRecording
 
 HDF5, NPY = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY"
-BIGTIFF = (b"II+\0", b"MM\0+")
-ROSETTA = {"mib": "quantumdetector", "hdr": "quantumdetector", "dm4": "digitalmicrograph",
-           "dm3": "digitalmicrograph", "xml": "empad", "blo": "blockfile", "seq": "de5",
-           "tvips": "tvips", "mrc": "mrc", "mrcz": "mrcz", "hspy": "hspy"}  # fmt: skip
-"""rosettasciio's reader for files that carry no mark of their own."""
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
+SUPPORTED = (
+    "electron-counted HDF5 (stempy), .eer, dense HDF5 (EMD, py4DSTEM, ARINA), Zarr and npy arrays, "
+    "and what rosettasciio reads: MIB, DM3 and DM4, EMPAD, BLO, MRC, TVIPS, SER, TIFF, Velox EMD"
+)
+OPTIONS = {
+    "array": "names an array among several",
+    "threshold": "turns dense values into electrons",
+    "detector_shape": "settles a detector that the file leaves open",
+    "upsampling": "uses the place of an electron in its pixel, which .eer files hold",
+}
 
 
 def open_recording(
@@ -26,6 +39,7 @@ def open_recording(
     drop_flyback: bool = False,
     threshold: float | None = None,
     out_of_range: str = "error",
+    upsampling: int = 1,
 ) -> Recording:
     """Open a recording in any known format.
 
@@ -35,16 +49,18 @@ def open_recording(
         A file, or a Zarr folder.
     array : str, optional
         Which array, where the file holds several.
-    scan_shape : (rows, cols), optional
-        For files that do not hold it.
-    detector_shape : (rows, cols), optional
-        For files that hold it ambiguously.
+    scan_shape : (rows, columns), optional
+        For files that do not hold it; else it must agree.
+    detector_shape : (rows, columns), optional
+        For files that hold it ambiguously; else it must agree.
     drop_flyback : bool
-        Drop the last column of the scan.
+        Leave out the last column of the scan.
     threshold : float, optional
         Take dense values from here on as one electron each.
     out_of_range : str
-        ``error`` or ``drop`` events outside the detector.
+        ``error``, or ``drop``: leave out events outside the detector, and count them in the notes.
+    upsampling : int
+        Finer pixels along each pixel of an ``.eer`` file.
 
     Returns
     -------
@@ -54,43 +70,113 @@ def open_recording(
     Raises
     ------
     RecordingError
-        If no reader knows the file, or its reader refuses it.
+        If no reader knows the file, its reader refuses it, or an option makes no sense for it.
     """
-    name, dense = str(path), {"scan_shape": scan_shape, "threshold": threshold}
-    if Path(path).is_dir():
-        if any((Path(path) / mark).exists() for mark in ("zarr.json", ".zarray", ".zgroup")):
-            return ZarrRecording(name, array=array, **dense)
-        raise RecordingError(f"{path}: this folder is no Zarr array or group.")
-    head = _head(name)
+    name = str(path)
+    if out_of_range not in ("error", "drop"):
+        raise RecordingError(f"{path}: out_of_range is {out_of_range!r}; it is 'error' or 'drop'.")
+    for key, shape in (("scan_shape", scan_shape), ("detector_shape", detector_shape)):
+        if shape is not None and (len(shape) != 2 or min(shape) < 1):
+            raise RecordingError(f"{path}: {key} is {shape}; two numbers from 1 on are needed.")
+    kind = _kind(name, array)
+    common: dict[str, Any] = {
+        "scan_shape": scan_shape,
+        "detector_shape": detector_shape,
+        "drop_flyback": drop_flyback,
+    }
+    if kind == "counted":
+        _refuse(name, "events, not dense values", threshold=threshold)
+        _refuse(name, "whole pixels", upsampling=upsampling if upsampling > 1 else None)
+        return StempyRecording(name, out_of_range=out_of_range, **common)
+    if kind == "eer":
+        _refuse(name, "the events of one scan", array=array, threshold=threshold)
+        return EerRecording(name, upsampling=upsampling, **common)
+    _refuse(name, "dense values", upsampling=upsampling if upsampling > 1 else None)
+    common["threshold"] = threshold
+    if kind == "hdf5":
+        return Hdf5Recording(name, array=array, **common)
+    if kind == "zarr":
+        return ZarrRecording(name, array=array, **common)
+    _refuse(name, "one array", array=array)
+    if kind == "npy":
+        return NpyRecording(name, **common)
+    reader, _, other = kind.partition(":")
+    return RosettaRecording(other or name, reader, **common)
+
+
+def _kind(path: str, array: str | None) -> str:
+    """``counted``, ``hdf5``, ``zarr``, ``npy``, ``eer``, or rosettasciio's reader."""
+    head = _head(path)
+    if head is None:
+        return "zarr"
     if head.startswith(HDF5):
-        with open_hdf5(name) as file:
-            counted = isinstance(file.get(FRAMES), h5py.Dataset) or "electron_events" in file
-        if counted and array is None:
-            return StempyRecording(
-                name,
-                detector_shape=detector_shape,
-                drop_flyback=drop_flyback,
-                out_of_range=out_of_range,
-            )
-        return Hdf5Recording(name, array=array, **dense)
+        return _kind_of_hdf5(path, array)
     if head.startswith(NPY):
-        return NpyRecording(name, **dense)
-    plugin = ROSETTA.get(Path(path).suffix.lower().lstrip("."))
-    if plugin:
-        return RosettaRecording(name, plugin, **dense)
-    raise RecordingError(
-        f"{path}: no reader knows this file; it begins with {head[:8]!r}. Known are "
-        "electron-counted HDF5 (stempy), EER, dense HDF5, Zarr and npy arrays, and "
-        f"{', '.join(sorted(ROSETTA))} files."
-    )
+        return "npy"
+    if head[:4] in TIFF:
+        return "eer" if _is_eer(path) else "tiff"
+    if head.startswith(b"HDR") and Path(path).with_suffix(".mib").exists():
+        return f"quantumdetector:{Path(path).with_suffix('.mib')}"
+    reader = reader_by_mark(head) or reader_by_name(path)
+    if reader is None:
+        raise RecordingError(
+            f"{path}: no reader knows this file; it begins with {head[:8]!r}. Known are "
+            f"{SUPPORTED}."
+        )
+    return reader
 
 
-def _head(path: str) -> bytes:
+def _kind_of_hdf5(path: str, array: str | None) -> str:
+    with open_hdf5(path) as file:
+        if array is None and "electron_events" in file:
+            return "counted"
+        if array is None and isinstance(file.get("Data/Image"), h5py.Group):
+            return "emd"  # Velox keeps its frames on the last axis
+    return "hdf5"
+
+
+def _is_eer(path: str) -> bool:
+    """Tell whether one of the first two pages holds electrons in EER's compressions."""
     try:
+        with tifffile.TiffFile(path) as tiff:
+            numbers = range(min(2, len(tiff.pages)))
+            return any(int(tiff.pages[n].aspage().compression) in COMPRESSIONS for n in numbers)
+    except Exception as error:  # whatever damage does to the parsing of a TIFF
+        raise RecordingError(
+            f"{path}: it begins as a TIFF, but its pages cannot be read ({type(error).__name__}: "
+            f"{error}); the file is cut short or damaged."
+        ) from error
+
+
+def _head(path: str) -> bytes | None:
+    """The first bytes of a file; None for a Zarr folder."""
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            if any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKS):
+                return None
+            raise RecordingError(
+                f"{path}: this is a folder, and no Zarr array or group: none of "
+                f"{', '.join(ZARR_MARKS)} is in it. Give a file."
+            )
+        if not stat.S_ISREG(mode):  # a pipe would wait for a writer for ever
+            raise RecordingError(f"{path}: this is no regular file.")
         with open(path, "rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise RecordingError(f"{path}: cannot be read: {error.strerror}.") from error
+            head = file.read(4096)
+    except (OSError, ValueError) as error:
+        if isinstance(error, RecordingError):
+            raise
+        why = getattr(error, "strerror", None) or error
+        raise RecordingError(f"{path}: cannot be read: {why}.") from error
     if not head:
-        raise RecordingError(f"{path}: the file is empty.")
+        raise RecordingError(f"{path}: the file is empty; its writing or copy did not begin.")
     return head
+
+
+def _refuse(path: str, holds: str, **options: Any) -> None:
+    """Refuse an option that would be ignored."""
+    for key, value in options.items():
+        if value is not None:
+            raise RecordingError(
+                f"{path}: {key} {OPTIONS[key]}, but this file holds {holds}; leave {key} out."
+            )

@@ -1,13 +1,22 @@
 """Opening HDF5 files, with one clear error for everything that can be wrong with one."""
 
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the filters that detectors' files use
+import numpy as np
 
 from tasks.formats.recording import RecordingError
+
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+"""What h5py and other readers raise, in one place or another, where a file is damaged."""
+MOST_ATTRIBUTES = 1000
+"""Of a file's metadata; more would be data."""
 
 
 @contextmanager
@@ -21,28 +30,86 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
     """
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
+    except DAMAGE as error:
         raise RecordingError(f"{path}: {_cause(path, error)}") from error
     with file:
         try:
             yield file
-        except (OSError, RuntimeError, KeyError) as error:
+        except RecordingError:
+            raise
+        except DAMAGE as error:
             raise RecordingError(
-                f"{path}: the file is damaged; HDF5 says: {str(error).splitlines()[0]}"
+                f"{path}: the file is damaged; HDF5 says: {_first_line(error)}"
             ) from error
 
 
-def _cause(path: str, error: OSError) -> str:
+def attributes(thing: Any) -> dict[str, Any]:
+    """All attributes of a group and of what is inside it, flat, as values that JSON knows.
+
+    Parameters
+    ----------
+    thing : h5py.Group or None
+        Where to look; each thing in it is visited once, however it is linked.
+
+    Returns
+    -------
+    dict
+        ``group/attribute``: text, number, truth or a list of them.
+    """
+    flat: dict[str, Any] = {}
+    if not isinstance(thing, h5py.Group):
+        return flat
+
+    def add(name: str, inner: Any) -> None:
+        for key in inner.attrs:
+            if len(flat) < MOST_ATTRIBUTES:
+                flat[f"{name}/{key}".lstrip("/")] = _attribute(inner, key)
+
+    add("", thing)
+    thing.visititems(add)
+    return flat
+
+
+def _attribute(thing: Any, key: str) -> Any:
+    try:
+        return json_value(thing.attrs[key])
+    except DAMAGE as error:
+        return f"unreadable: {_first_line(error)}"
+
+
+def json_value(value: Any) -> Any:
+    """A value as JSON can hold it; what JSON does not know becomes text."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, list):
+        return [json_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return value
+
+
+def _cause(path: str, error: BaseException) -> str:
     text = str(error)
     if not os.path.exists(path):
         return "there is no such file."
     if "truncated" in text:
-        return f"the file is cut short; its copy or writing did not finish ({text})."
-    if "lock" in text or "errno = 11" in text:
+        return f"the file is cut short; its copy or writing did not finish ({_first_line(error)})."
+    if "lock" in text or "errno = 11" in text or "already open for" in text:
         return (
-            "the file is locked, so it is still being written; wait for its writer. Where a file "
-            "system cannot lock, set HDF5_USE_FILE_LOCKING=FALSE."
+            "the file is locked or marked as open for writing, so it is still being written; wait "
+            "for its writer. Where a file system cannot lock, set HDF5_USE_FILE_LOCKING=FALSE; "
+            "after a writer that crashed, h5clear -s removes the mark."
         )
     if "signature not found" in text:
         return "this is not an HDF5 file, or its beginning is damaged."
-    return f"HDF5 cannot open it: {error.strerror or text}."
+    return f"HDF5 cannot open it: {_first_line(error)}."
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
