@@ -91,13 +91,13 @@ def describe(path: str, file: h5py.File, name: str) -> Ragged:
         )
     plain = (
         sys.byteorder == "little"
-        and kind.newbyteorder("=").isnative
-        and kind.byteorder in "=|<"
         and data.chunks is None
         and not data.external
         and file.userblock_size == 0
         and file.id.get_create_plist().get_sizes() == (8, 8)
     )
+    if not plain and not kind.isnative:  # h5py does not turn the bytes of ragged rows
+        raise RecordingError(f"{path}: {name} holds {kind} in chunks; write it again as uint32.")
     return Ragged(name, len(data), kind, offset if plain else None)
 
 
@@ -135,7 +135,7 @@ def read_ragged(path: str, ragged: Ragged, numbers: np.ndarray) -> tuple[np.ndar
     indptr : (n + 1,) int64
         Where each row begins.
     items : (items,)
-        As they are stored.
+        Of the stored type, in this machine's order of bytes.
 
     Raises
     ------
@@ -156,7 +156,11 @@ def read_ragged(path: str, ragged: Ragged, numbers: np.ndarray) -> tuple[np.ndar
         cut, into = slice(begin, end), flat[starts[begin] : starts[end]]
         _copy_rows(path, ragged, table[cut], sizes[cut], numbers[cut], into)
         begin = end
-    return starts // ragged.dtype.itemsize, flat.view(ragged.dtype)
+    return starts // ragged.dtype.itemsize, _native(flat.view(ragged.dtype))
+
+
+def _native(items: np.ndarray) -> np.ndarray:
+    return items.astype(items.dtype.newbyteorder("="), copy=False)
 
 
 def _copy_rows(
