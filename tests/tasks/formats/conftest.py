@@ -1,5 +1,7 @@
 """Hand-made recordings: the smallest file that shows each layout and each fault."""
 
+from itertools import pairwise
+
 import h5py
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def write_counted(tmp_path):
 
 def _events_by_position(recording):
     indptr, indices, _ = recording.read_rows(0, recording.scan_shape[0])
-    return [indices[a:b].tolist() for a, b in zip(indptr[:-1], indptr[1:], strict=True)]
+    return [indices[a:b].tolist() for a, b in pairwise(indptr)]
 
 
 @pytest.fixture
