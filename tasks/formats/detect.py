@@ -9,13 +9,14 @@ import h5py
 import tifffile
 
 from tasks.formats.arrays import Hdf5Recording, NpyRecording, ZarrRecording
+from tasks.formats.blockfile import BlockFileRecording
 from tasks.formats.eer import COMPRESSIONS, EerRecording
 from tasks.formats.hdf5 import open_hdf5
 from tasks.formats.recording import Recording, RecordingError
 from tasks.formats.rosetta import RosettaRecording, reader_by_mark, reader_by_name
 from tasks.formats.stempy_hdf5 import StempyRecording
 
-HDF5, NPY = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY"
+HDF5, NPY, BLOCK = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"IMGBLO"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 SUPPORTED = (
@@ -100,6 +101,8 @@ def open_recording(
     _refuse(name, "one array", array=array)
     if kind == "npy":
         return NpyRecording(name, **common)
+    if kind == "block":
+        return BlockFileRecording(name, **common)
     reader, _, other = kind.partition(":")
     return RosettaRecording(other or name, reader, **common)
 
@@ -113,6 +116,8 @@ def _kind(path: str, array: str | None) -> str:
         return _kind_of_hdf5(path, array)
     if head.startswith(NPY):
         return "npy"
+    if head.startswith(BLOCK):
+        return "block"
     if head[:4] in TIFF:
         return "eer" if _is_eer(path) else "tiff"
     if head.startswith(b"HDR") and Path(path).with_suffix(".mib").exists():

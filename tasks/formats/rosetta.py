@@ -1,4 +1,4 @@
-"""Detectors' own files that rosettasciio reads: MIB, DM4, EMPAD, BLO, MRC, TVIPS and others."""
+"""Detectors' own files that rosettasciio reads: MIB, DM4, EMPAD, MRC, TVIPS and others."""
 
 import warnings
 from functools import lru_cache
@@ -10,11 +10,10 @@ import numpy as np
 
 from tasks.formats.dense import DenseRecording
 from tasks.formats.hdf5 import json_value
-from tasks.formats.recording import RecordingError
+from tasks.formats.recording import RecordingError, times
 
 MARKS = (
     (0, b"MQ1", "quantumdetector"),
-    (0, b"IMGBLO", "blockfile"),
     (208, b"MAP ", "mrc"),
     (52, b"TVIPS", "tvips"),
     (0, b"\0\0\0\3", "digitalmicrograph"),
@@ -38,18 +37,25 @@ class RosettaRecording(DenseRecording):
     ) -> None:
         self._opened(path)
         self.reader = reader
-        # Merlin's files lack the scan, and the reader would guess it from time stamps.
-        self._told = tuple(scan_shape) if reader == "quantumdetector" and scan_shape else None
-        opened = self._open()
-        self.metadata, said = opened[1], opened[2]
+        if reader == "quantumdetector" and not path.endswith(".mib"):
+            raise RecordingError(
+                f"{path}: this is a Merlin file; its reader needs the suffix .mib. Rename it."
+            )
+        self._as_stack = reader == "quantumdetector" and scan_shape is not None
+        data, self.metadata, said = self._open()
         self.format = f"{reader} (read by rosettasciio)"
         self.notes += said
         if reader == "quantumdetector" and scan_shape is None:
-            self.notes.append("the scan shape was guessed from time stamps or the .hdr file")
-        super().__init__(path, opened[0].shape, opened[0].dtype, scan_shape=scan_shape, **options)
+            frames = _open_lazily(path, self._state, reader, True)[0].shape[0]
+            left_out = frames - int(np.prod(data.shape[:-2]))
+            self.notes.append(
+                f"the scan of {times(data.shape[:-2])} was guessed from time stamps or the .hdr "
+                f"file, {left_out} of {frames} frames are left out; scan_shape in the job decides"
+            )
+        super().__init__(path, data.shape, data.dtype, scan_shape=scan_shape, **options)
 
     def _open(self) -> tuple[Any, dict[str, Any], list[str]]:
-        return _open_lazily(self.path, self._state, self.reader, self._told)
+        return _open_lazily(self.path, self._state, self.reader, self._as_stack)
 
     def _frames(self, first: int, last: int) -> np.ndarray:
         return self._from_array(self._open()[0], first, last)
@@ -76,10 +82,11 @@ def reader_by_name(path: str) -> str | None:
 
 @lru_cache(maxsize=4)
 def _open_lazily(
-    path: str, state: tuple[int, int], reader: str, scan: tuple[int, int] | None
+    path: str, state: tuple[int, int], reader: str, as_stack: bool
 ) -> tuple[Any, dict[str, Any], list[str]]:
     """The frames as a lazy array, what the file says of them, and the reader's warnings."""
-    told = {} if scan is None else {"navigation_shape": (scan[1], scan[0])}
+    # Told of too many frames, Merlin's reader gives all that there are, and guesses no scan.
+    told = {"navigation_shape": (1 << 40,)} if as_stack else {}
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
