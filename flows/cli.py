@@ -82,7 +82,6 @@ def demo(
 @app.command()
 def simulate(
     path: Annotated[Path, typer.Argument(help="The event file to write (.h5).")],
-    specimen: Annotated[str, typer.Option(help="Which specimen.")] = "",
     scan: Annotated[int, typer.Option(help="Scan positions along each side.")] = 0,
     electrons: Annotated[float, typer.Option(help="Mean electrons of a frame.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of specimen and noise.")] = 0,
@@ -92,7 +91,7 @@ def simulate(
     from flows.demo import simulate_file
 
     try:
-        summary = simulate_file(path, specimen=specimen, scan=scan, electrons=electrons, seed=seed)
+        summary = simulate_file(path, scan=scan, electrons=electrons, seed=seed)
     except (ValueError, OSError) as error:
         refuse(f"{path}: {error}", as_json)
     typer.echo(json.dumps(summary, indent=1) if as_json else f"{path}")
@@ -120,7 +119,9 @@ def ingest(
     from tasks.formats.recording import RecordingError
     from tasks.ingest import ReaderOptions
 
-    options = ReaderOptions(array, scan_shape, drop_flyback, threshold)
+    options = ReaderOptions(
+        array=array, scan_shape=scan_shape, drop_flyback=drop_flyback, threshold=threshold
+    )
     try:
         facts = ingest_file(path, output, options, console, quiet or as_json)
     except (RecordingError, OSError) as error:

@@ -112,6 +112,7 @@ class Dataset(Options):
     aberrations: Annotated[dict[str, float], AfterValidator(_known_aberrations)] | None = None
     array: str | None = None
     scan_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    detector_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     drop_flyback: bool = False
     threshold: float | None = None
     out_of_range: Literal["error", "drop"] = "error"

@@ -110,11 +110,12 @@ def _reprocess(
 def reader_options(dataset: Dataset) -> ReaderOptions:
     """What the job tells the reader."""
     return ReaderOptions(
-        dataset.array,
-        dataset.scan_shape,
-        dataset.drop_flyback,
-        dataset.threshold,
-        dataset.out_of_range,
+        array=dataset.array,
+        scan_shape=dataset.scan_shape,
+        detector_shape=dataset.detector_shape,
+        drop_flyback=dataset.drop_flyback,
+        threshold=dataset.threshold,
+        out_of_range=dataset.out_of_range,
     )
 
 

@@ -16,6 +16,7 @@ def state_folder() -> Path:
 
 def quiet_local_prefect() -> None:
     """Set Prefect's environment for a run without a server: no telemetry, no chatter, local."""
+    (state_folder() / "prefect").mkdir(parents=True, exist_ok=True)
     for name, value in {
         "PREFECT_HOME": str(state_folder() / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -4,7 +4,7 @@ The folder holds ``results.zarr`` (opens with ``xarray.open_zarr``), the images,
 provenance; it replaces the previous one in a single rename, so a reader sees the old or the new.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 import xarray as xr
 
 from models.geometry import Geometry
+from tasks.calibrate import read_calibration
+from tasks.reduce import ReduceSettings
 from tasks.report.images import write_images
 from tasks.report.page import write_report
 from tasks.store import layout
-from tasks.store.events import CODEC, EventStore, read_array
+from tasks.store.events import CODEC, EventStore, open_store, read_array
 from tasks.store.provenance import provenance
 from tasks.store.publish import (
     Manifest,
@@ -205,3 +207,73 @@ def _image(
 
 def _axis(long_name: str, units: str) -> dict[str, Any]:
     return {"long_name": long_name, "units": units}
+
+
+IMAGES_OF = {
+    "reduce": (),
+    "dpc": ("com_y", "com_x", "dpc_phase"),
+    "ssb": ("ssb_phase", "ssb_amplitude", "ssb_wiener_phase", "wpo_phase", "wpo_wiener_phase"),
+}
+"""Images that each step leaves; those of ``reduce`` are named by the job."""
+
+
+def gather(
+    name: str,
+    source: Source,
+    work: Path,
+    reduced: ReduceSettings,
+    job: dict[str, Any],
+    steps: list[tuple[Manifest, bool]],
+) -> Gathered:
+    """Collect what the steps of a dataset left."""
+    geometry, _, found = read_calibration(work)
+    events = open_store(layout.event_store(work))
+    images: dict[str, tuple[np.ndarray, str, dict[str, Any]]] = {}
+    if reduced.annuli:
+        virtual = read_step(work, "reduce", ["virtual"])["virtual"]
+        for annulus, image in zip(reduced.annuli, virtual, strict=True):
+            images[annulus.name] = (image, "reduce", asdict(annulus))
+    for manifest, _ in steps:
+        for one, image in read_step(
+            work, manifest.step, list(IMAGES_OF.get(manifest.step, ()))
+        ).items():
+            images[one] = (image, manifest.step, manifest.parameters)
+    return Gathered(
+        name, source, events, geometry, found["calibration"],
+        found["quality"] + _data_flags(events), images, job, steps,
+    )  # fmt: skip
+
+
+def _data_flags(events: EventStore) -> list[dict[str, str]]:
+    missing = int((events.array("frames_present") == 0).sum())
+    lost = int((events.array("sector_mask") != 0).sum())
+    flags = []
+    if missing:
+        flags.append({"flag": "missing", "level": "warn", "text":
+            f"{missing} of {events.scan_shape[0] * events.scan_shape[1]} scan positions have no "
+            "frame; they are empty in the images and filled from their neighbours for the "
+            "Fourier transforms."})  # fmt: skip
+    if lost:
+        text = f"{lost} scan positions lost a detector sector; DPC and SSB leave them out."
+        flags.append({"flag": "sectors", "level": "warn", "text": text})
+    if events.metadata["flyback_suspected"]:
+        flags.append({"flag": "flyback", "level": "warn", "text":
+            "The last scan column looks like a flyback column."})  # fmt: skip
+    return flags
+
+
+def summary_row(gathered: Gathered, output: Path, manifest: Manifest) -> dict[str, Any]:
+    """A dataset's row in the night's summary."""
+    folder = output / gathered.name
+    worst = {"ok": 0, "warn": 1, "bad": 2}
+    flags = sorted(gathered.quality, key=lambda flag: -worst[flag["level"]])
+    return {
+        "name": gathered.name,
+        "reason": "",
+        "report": str(folder / layout.REPORT),
+        "folder": str(folder),
+        "data": manifest.summary["data"],
+        "flags": flags,
+        "worst": flags[0]["level"] if flags else "ok",
+        "electrons": gathered.events.events,
+    }

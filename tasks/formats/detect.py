@@ -143,7 +143,7 @@ def _kind_of_hdf5(path: str, array: str | None) -> str:
 def _is_eer(path: str) -> bool:
     """Tell whether one of the first two pages holds electrons in EER's compressions."""
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open(path, "rb") as file, tifffile.TiffFile(file) as tiff:
             numbers = range(min(2, len(tiff.pages)))
             return any(int(tiff.pages[n].aspage().compression) in COMPRESSIONS for n in numbers)
     except Exception as error:  # whatever damage does to the parsing of a TIFF

@@ -175,7 +175,7 @@ def _read_pages(path: str, state: tuple[int, int]) -> Pages:
                 f"{path}: it ends with {FOOTER.decode()}: the camera could not write it whole."
             )
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open(path, "rb") as file, tifffile.TiffFile(file) as tiff:
             return _pages(path, tiff, state[0])
     except RecordingError:
         raise

@@ -1,0 +1,1 @@
+"""Calibrating the microscope from the data itself: disk, rotation, mirror, aberrations."""

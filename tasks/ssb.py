@@ -1,0 +1,134 @@
+"""SSB: the phase from the interference of disks, streamed over blocks of detector pixels."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from distributed import Client
+
+from gpu_kernels.inpaint import Filler
+from gpu_kernels.ssb import SsbGeometry, SsbSums, ssb_finish, ssb_partial
+from gpu_kernels.wiener import image_of, noise_of_sums, ring_wiener
+from tasks.calibrate import read_calibration
+from tasks.reduce import PIXELS_PER_BLOCK, ReduceSettings, window_wavevectors
+from tasks.store import layout
+from tasks.store.events import open_store, write_array
+from tasks.store.publish import Manifest, published
+from tasks.units import run_units
+
+VERSION = 1
+PARTS = 8
+"""Partial sums of the transform: fixed, so that the result does not depend on the workers."""
+
+
+@dataclass(frozen=True)
+class SsbSettings:
+    """Which sidebands, and whether Wiener-weighted phases are wanted as well."""
+
+    sidebands: str = "both"
+    wiener: bool = True
+
+
+def ssb(
+    work: Path,
+    identity_of_calibration: str,
+    reduced: ReduceSettings,
+    settings: SsbSettings,
+    client: Client | None = None,
+    force: bool = False,
+) -> tuple[Manifest, bool]:
+    """Write ``ssb_phase``, ``ssb_amplitude``, ``wpo_phase`` and their Wiener-weighted forms."""
+
+    def write(aside: Path) -> dict[str, Any]:
+        zarr.create_group(str(aside))
+        images, facts = _images(work, reduced, settings, client)
+        for name, image in images.items():
+            write_array(aside, name, image.astype(np.float32))
+        return facts
+
+    return published(
+        layout.step_folder(work, "ssb"),
+        step="ssb",
+        version=VERSION,
+        inputs={"calibrate": identity_of_calibration},
+        parameters=asdict(settings),
+        write=write,
+        force=force,
+    )
+
+
+def _geometry(work: Path) -> SsbGeometry:
+    geometry, aberrations, _ = read_calibration(work)
+    return SsbGeometry(
+        open_store(layout.event_store(work)).scan_shape,
+        geometry.scan_step,
+        geometry.rotation,
+        geometry.aperture,
+        geometry.wavelength,
+        aberrations.cartesian(),
+    )
+
+
+def _sum_blocks(
+    work_path: str, reduced: ReduceSettings, blocks: list[int]
+) -> tuple[SsbSums, float, int]:
+    """Sums over some blocks of pixels, the electrons in them and how many pixels they have."""
+    work = Path(work_path)
+    calibrated, _, _ = read_calibration(work)
+    geometry = _geometry(work)
+    k_y, k_x = calibrated.wavevectors(*window_wavevectors(reduced))
+    events = open_store(layout.event_store(work))
+    filler = Filler((events.array("frames_present") == 0) | (events.array("sector_mask") != 0))
+    dense = zarr.open_array(str(layout.step_folder(work, "reduce")), path="dense", mode="r")
+    total: SsbSums | None = None
+    electrons, pixels = 0.0, 0
+    for block in blocks:
+        at = slice(block * PIXELS_PER_BLOCK, (block + 1) * PIXELS_PER_BLOCK)
+        inside = np.hypot(k_y[at], k_x[at]) < geometry.aperture
+        if not inside.any():
+            continue
+        counts = filler.fill(np.asarray(dense[at])[inside].astype(np.float32))
+        part = ssb_partial(counts, k_y[at][inside], k_x[at][inside], geometry)
+        total = part if total is None else total + part
+        electrons += float(counts.sum(dtype=np.float64))
+        pixels += int(inside.sum())
+    return (
+        total or ssb_partial(np.zeros((0, *geometry.scan_shape)), k_y[:0], k_x[:0], geometry),
+        electrons,
+        pixels,
+    )
+
+
+def _images(
+    work: Path, reduced: ReduceSettings, settings: SsbSettings, client: Client | None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    geometry = _geometry(work)
+    blocks = np.array_split(np.arange(-(-reduced.pixels // PIXELS_PER_BLOCK)), PARTS)
+    units = [(str(work), reduced, [int(b) for b in part]) for part in blocks if part.size]
+    parts = run_units("ssb", _sum_blocks, units, client)
+    sums = parts[0][0]
+    for part, _, _ in parts[1:]:
+        sums = sums + part
+    electrons, pixels = sum(p[1] for p in parts), sum(p[2] for p in parts)
+    positions = geometry.scan_shape[0] * geometry.scan_shape[1]
+    intensity = electrons / pixels / positions
+    noise = noise_of_sums(sums.noise, sums.noise_count, electrons / pixels, intensity)
+    images: dict[str, np.ndarray] = {}
+    for name, estimate in (("ssb", settings.sidebands), ("wpo", "wpo")):
+        found = ssb_finish(sums, intensity, geometry, estimate)  # type: ignore[arg-type]
+        if name == "ssb" or not settings.wiener:
+            # Unweighted, the full estimate drowns in the few frequencies that it hardly sees.
+            images[f"{name}_phase"] = found.phase
+        if name == "ssb":
+            images["ssb_amplitude"] = found.amplitude
+        if settings.wiener:
+            q_y = np.fft.fftfreq(geometry.scan_shape[0], geometry.scan_step[0])
+            q_x = np.fft.rfftfreq(geometry.scan_shape[1], geometry.scan_step[1])
+            q = np.hypot(q_y[:, None], q_x)
+            width = 2 * max(q_y[1] if q_y.size > 1 else q_x[1], q_x[1] if q_x.size > 1 else q_y[1])
+            weighted = ring_wiener(found.spectrum, found.weight, noise, q, width)
+            images[f"{name}_wiener_phase"] = image_of(weighted, geometry.scan_shape)
+    facts = {"disk_pixels": pixels, "electrons_per_disk_pixel": intensity, "noise": noise}
+    return images, facts
