@@ -192,9 +192,9 @@ def _carbon_film(
 def _texture(field: Field, rms: float, rng: np.random.Generator) -> list[Bumps]:
     # Bumps of random sign with as much variance in every octave of size: a spectrum of amplitude
     # 1/q from 1/4 of an atom's diameter to half the field. Variance = density · w² · π σ².
-    sizes = []
-    while not sizes or 2 * sizes[-1] < min(field.size) / 5:
-        sizes.append(0.4 * 2 ** len(sizes))
+    sizes = [0.4]
+    while 2 * sizes[-1] < min(field.size) / 5:
+        sizes.append(2 * sizes[-1])
     bumps = []
     for sigma in sizes:
         places = field.anywhere(0.3 / sigma**2, rng)
