@@ -51,6 +51,7 @@ def cluster(kind: str) -> Iterator[Client]:
                 threads_per_worker=1 if processes else cores,
                 processes=processes,
                 host="127.0.0.1",
+                protocol="tcp://",
                 dashboard_address=None,
                 silence_logs=50,
             ) as local,

@@ -41,8 +41,12 @@ def demo_job(output: Path, console: Console, quiet: bool) -> Job:
 
 def simulate_file(path: Path, *, scan: int, electrons: float, seed: int) -> dict[str, Any]:
     """Simulate a recording; 0 leaves a setting at its default."""
-    settings = Simulation()
-    changes = {"scan": scan, "electrons": electrons, "seed": seed}
-    chosen = replace(settings, **{name: value for name, value in changes.items() if value})
+    chosen = Simulation()
+    chosen = replace(
+        chosen,
+        scan=scan or chosen.scan,
+        electrons=electrons or chosen.electrons,
+        seed=seed or chosen.seed,
+    )
     summary = simulate(chosen, path)
     return {"path": summary["path"], "events": summary["events"]}

@@ -126,7 +126,7 @@ def reduce_settings(dataset: Dataset, events: EventStore, disk: Manifest) -> Red
     annuli = standard_annuli(radius, events.detector_shape) if "virtual" in dataset.steps else ()
     return ReduceSettings(
         detector_shape=events.detector_shape,
-        center=center,  # type: ignore[arg-type]
+        center=center,
         radius=radius,
         annuli=annuli
         + tuple(

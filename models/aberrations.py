@@ -53,7 +53,8 @@ class Aberrations:
                 values[name] = parts.get(name, 0.0)
                 continue
             a, b = parts.get(name + "a", 0.0), parts.get(name + "b", 0.0)
-            values[name], values["phi" + name[1:]] = hypot(a, b), atan2(b, a) / m
+            values[name] = hypot(a, b)
+            values["phi" + name[1:]] = atan2(b, a) / m if values[name] else 0.0
         return cls(**values)
 
     def cartesian(self) -> np.ndarray:

@@ -380,7 +380,7 @@ def _skewness(data: _Data, theta: float, vector: np.ndarray) -> float:
         theta,
         geo.aperture,
         geo.wavelength,
-        vector,  # type: ignore[arg-type]
+        vector,
     )
     filled = data.filler.fill(data.dense.astype(np.float32))
     sums = ssb_partial(filled, data.k_y, data.k_x, ssb)

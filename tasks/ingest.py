@@ -156,12 +156,13 @@ def _seal(
     electrons = np.concatenate(parts["electrons"]).astype(np.uint32).reshape(scan)
     frames = np.concatenate(parts["frames_present"]).reshape(scan)
     mask = lost_sectors(np.concatenate(parts["sectors"]), frames.ravel(), scan).reshape(scan)
-    for name, data in {
+    arrays: dict[str, np.ndarray] = {
         "frame_sum": frame_sum,
         "electrons": electrons,
         "frames_present": frames,
         "sector_mask": mask,
-    }.items():
+    }
+    for name, data in arrays.items():
         store.write_array(aside, name, data)
     facts = {
         "events": int(electrons.sum(dtype=np.int64)),

@@ -188,6 +188,8 @@ def _reduce_slab(events: str, folder: str, slab: int, settings: ReduceSettings) 
     first, last = recording.rows(slab)
     indptr, indices = recording.read(slab)
     sums = reduce_events(indptr, indices, _plan(settings), frame_sum=False, dense_dtype=DENSE_TYPE)
+    assert sums.virtual is not None and sums.com_electrons is not None
+    assert sums.com_sums is not None and sums.dense is not None
     shape = (last - first, recording.scan_shape[1])
     group = zarr.open_group(folder, mode="r+")
     group["virtual"][:, first:last] = sums.virtual.reshape(-1, *shape)

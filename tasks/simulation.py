@@ -20,7 +20,7 @@ ROWS_STREAM, FAULTS_STREAM, SPECIMEN_STREAM = 0, 1, 2
 
 DEMO_ABERRATIONS = Aberrations(
     C10=55.0, C12=22.0, phi12=0.61, C21=700.0, phi21=-1.05, C23=450.0, phi23=0.38,
-    C30=-4.0e4, C32=1.5e4, phi32=-0.5, C34=1.2e4, phi34=0.2,
+    C30=-2.0e4, C32=8.0e3, phi32=-0.5, C34=6.0e3, phi34=0.2,
 )  # fmt: skip
 """What is left after a coarse alignment: 5.5 nm of overfocus, astigmatism, coma and the like."""
 
