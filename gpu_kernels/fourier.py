@@ -1,35 +1,31 @@
-"""Fourier transforms over the scan, on either side; forward is e^(−2πi Q·R), as in NumPy."""
+"""Fourier transforms over the scan, on either side; forward is e^(−2πi Q·R), as in NumPy.
 
+Counts are real, so on the CPU the images of two detector pixels travel through one complex
+transform, as its real and imaginary part, in place: that costs no memory beyond the pair, and the
+same time as one transform of real numbers each. Frequencies along x beyond those that are wanted
+are dropped after the pass along x.
+"""
+
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import scipy.fft
+from numba import njit
 
 from gpu_kernels.backend import Array, cupy, on_gpu
 
+POSITIONS_PER_CALL = 131_072
+"""Scan positions that go through one call of the library, so that a pass stays in the cache."""
 
-def scan_spectrum(block: Array, columns: int, dtype: Any = np.float32) -> Array:
-    """Transform counts over the scan, keeping the half plane and the frequencies that matter.
 
-    Parameters
-    ----------
-    block : (pixels, scan_y, scan_x)
-        Real values: counts of some detector pixels.
-    columns : int
-        Frequencies Q_x = 0, 1, … along x to keep; the others are dropped after the first pass.
-    dtype : float32 or float64
-        Precision.
+def libraries(array: Array) -> tuple[ModuleType, Any]:
+    """NumPy and SciPy's transforms, or CuPy's, for where an array lives."""
+    if cupy is not None and on_gpu(array):
+        import cupyx.scipy.fft
 
-    Returns
-    -------
-    (pixels, scan_y, columns) complex
-        G(k, Q).
-    """
-    if on_gpu(block):
-        half = cupy.fft.rfft(block.astype(dtype), axis=-1)[..., :columns]
-        return cupy.fft.fft(half, axis=-2)
-    half = scipy.fft.rfft(block.astype(dtype, copy=False), axis=-1)[..., :columns]
-    return scipy.fft.fft(np.ascontiguousarray(half), axis=-2, overwrite_x=True)
+        return cupy, cupyx.scipy.fft
+    return np, scipy.fft
 
 
 def scan_frequencies(
@@ -44,3 +40,130 @@ def scan_frequencies(
         [1/Å].
     """
     return np.fft.fftfreq(scan_shape[0], scan_step[0]), np.fft.rfftfreq(scan_shape[1], scan_step[1])
+
+
+def scan_spectrum(block: Array, columns: int, dtype: Any = np.float32) -> Array:
+    """Transform counts over the scan, keeping the half plane and the frequencies that matter.
+
+    Parameters
+    ----------
+    block : (pixels, scan_y, scan_x)
+        Real values: counts of some detector pixels.
+    columns : int
+        Frequencies Q_x = 0, 1, … along x to keep, at most scan_x // 2 + 1.
+    dtype : float32 or float64
+        Precision.
+
+    Returns
+    -------
+    (pixels, scan_y, columns) complex
+        G(k, Q). It lives where ``block`` lives.
+    """
+    if on_gpu(block):
+        half = cupy.fft.rfft(cupy.asarray(block).astype(dtype), axis=-1)[..., :columns]
+        return cupy.fft.fft(half, axis=-2)
+    return ScanTransform(block.shape[1:], columns, dtype)(block)
+
+
+class ScanTransform:
+    """The transform of ``scan_spectrum`` for many blocks of one scan, with its own scratch."""
+
+    def __init__(self, scan_shape: tuple[int, ...], columns: int, dtype: Any = np.float32) -> None:
+        """Allocate the scratch: one complex number for two pixels at some scan positions."""
+        rows, cols = scan_shape
+        if not 0 < columns <= cols // 2 + 1:
+            raise ValueError(
+                f"{columns} columns of a spectrum were asked for; a scan of {cols} positions along "
+                f"x has 1 to {cols // 2 + 1}"
+            )
+        self.columns = columns
+        self.complex_type = np.result_type(dtype, np.complex64)
+        self._pairs = np.empty(
+            (max(1, POSITIONS_PER_CALL // (rows * cols)), rows, cols), dtype=self.complex_type
+        )
+
+    def __call__(
+        self, block: np.ndarray, pixels: np.ndarray | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Transform a block.
+
+        Parameters
+        ----------
+        block : (pixels, scan_y, scan_x)
+            Real values.
+        pixels : (chosen,) int64, optional
+            Which pixels of the block to transform; all of them when absent.
+        out : (chosen, scan_y, columns) complex, optional
+            Where to put the result.
+
+        Returns
+        -------
+        (chosen, scan_y, columns) complex
+            ``out``, or a new array.
+        """
+        if pixels is None:
+            pixels = np.arange(block.shape[0])
+        if out is None:
+            shape = (pixels.size, block.shape[1], self.columns)
+            out = np.empty(shape, dtype=self.complex_type)
+        at_once = 2 * self._pairs.shape[0]
+        for first in range(0, pixels.size, at_once):
+            chosen = pixels[first : first + at_once]
+            pairs = self._pairs[: (chosen.size + 1) // 2]
+            _pack(block, chosen, pairs)
+            self._transform(pairs)
+            _split(pairs, out[first : first + at_once])
+        return out
+
+    def _transform(self, pairs: np.ndarray) -> None:
+        cols, kept = pairs.shape[2], self.columns
+        if 2 * kept > cols:
+            _in_place(pairs, (1, 2))
+            return
+        # Frequency −Q of a pair is needed to tell its two pixels apart, so both ends are kept.
+        _in_place(pairs, (2,))
+        _in_place(pairs[:, :, :kept], (1,))
+        if kept > 1:
+            _in_place(pairs[:, :, cols - kept + 1 :], (1,))
+
+
+def _in_place(array: np.ndarray, axes: tuple[int, ...]) -> None:
+    found = scipy.fft.fftn(array, axes=axes, overwrite_x=True)
+    if not np.may_share_memory(found, array):  # the library may, but need not, work in place
+        array[:] = found
+
+
+@njit(nogil=True, cache=True)
+def _pack(block, pixels, pairs):
+    # The first pixel of each pair becomes the real part and the second the imaginary part.
+    for pair in range(pairs.shape[0]):
+        first = block[pixels[2 * pair]]
+        alone = 2 * pair + 1 >= pixels.size
+        second = block[pixels[2 * pair if alone else 2 * pair + 1]]
+        for row in range(pairs.shape[1]):
+            a, b, out = first[row], second[row], pairs[pair, row]
+            for col in range(out.size):
+                out[col] = complex(a[col], b[col])
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _of_pair(z, w, half, second):
+    # With z = a + ib: F[a](Q) = (Z(Q) + Z*(−Q)) / 2 and F[b](Q) = (Z(Q) − Z*(−Q)) / 2i.
+    if second:
+        return complex(half * (z.imag + w.imag), half * (w.real - z.real))
+    return complex(half * (z.real + w.real), half * (z.imag - w.imag))
+
+
+@njit(nogil=True, cache=True)
+def _split(pairs, out):
+    rows, cols, kept = pairs.shape[1], pairs.shape[2], out.shape[2]
+    half = pairs.real.dtype.type(0.5)
+    for pixel in range(out.shape[0]):
+        second = pixel % 2 == 1
+        for row in range(rows):
+            plus, minus = pairs[pixel // 2, row], pairs[pixel // 2, (rows - row) % rows]
+            out[pixel, row, 0] = _of_pair(plus[0], minus[0], half, second)
+            to, here, mirror = out[pixel, row, 1:], plus[1:kept], minus[cols - kept + 1 :]
+            last = here.size - 1
+            for col in range(here.size):
+                to[col] = _of_pair(here[col], mirror[last - col], half, second)

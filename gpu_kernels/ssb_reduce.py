@@ -5,18 +5,33 @@ transformed intensity G(k, Q) holds the object's frequency twice: through the si
 m = A*(k) A(k−Q) and through p = A(k) A*(k+Q). Where only one of the disks around ±Q covers k, it is
 that sideband alone. One pass sums both single sidebands and their double overlap apart, so that
 every estimate (left, right, both, full weak phase, amplitude) follows from the same sums.
+
+Everything is in the scan's frame: pixels and aberrations are turned once, not each frequency.
 """
 
-from math import cos, pi, sin
+from math import ceil, cos, floor, pi, sin, sqrt
 
 import numpy as np
 from numba import cuda, njit
 
 THREADS_PER_BLOCK = 128
-MONOMIALS = 12
-"""χ of orders 2, 3 and 4 in (ky, kx): 3 + 4 + 5 monomials."""
-FIELDS = 9
-"""Sums of one frequency: right re, im; left re, im; double re, im; counts right, left; |Γ|²."""
+FIELDS = 10
+"""Sums of one frequency: right re, im; left re, im; double re, im; counts of right and left pixels;
+|Γ|² of the double overlap; and, beyond 2 k0 where there is no sideband, |G|²."""
+
+NOISE_FROM = 2.05
+"""|Q| in units of k0 from where on G is noise: a calibration a little off leaves it so."""
+
+SINE = (
+    3.141592653536129, -5.1677127645927206, 2.550163317932369,
+    -0.5992521864819006, 0.08205035003144684, -0.007028303652380903,
+)  # fmt: skip
+COSINE = (
+    0.9999999997791529, -4.934802136928833, 4.058709154760502,
+    -1.335211949366169, 0.23493706849740192, -0.0243959319559508,
+)  # fmt: skip
+"""sin πr = r P(r²) and cos πr = P(r²) for |r| ≤ 1/2, interpolated at Chebyshev points: to 3e-10.
+A polynomial becomes vector instructions where a library's sine does not."""
 
 
 def chi_polynomial(aberrations: np.ndarray, wavelength: float) -> np.ndarray:
@@ -52,6 +67,30 @@ def chi_polynomial(aberrations: np.ndarray, wavelength: float) -> np.ndarray:
     )
 
 
+def turned_aberrations(aberrations: np.ndarray, rotation: float) -> np.ndarray:
+    """Aberrations as the scan's axes see them.
+
+    Parameters
+    ----------
+    aberrations : (12,) float64
+        Cartesian coefficients in the detector's frame, as in ``chi_polynomial`` [Å].
+    rotation : float
+        Detector to scan, Q_scan = R(θ) k on (row, col) [rad].
+
+    Returns
+    -------
+    (12,) float64
+        χ is the same function of the microscope; φ = atan2(ky, kx) becomes φ − θ, so each
+        coefficient of azimuthal order m turns by −mθ.
+    """
+    turned = np.array(aberrations, dtype=np.float64)
+    for at, order in ((1, 2), (3, 1), (5, 3), (8, 2), (10, 4)):
+        c, s = cos(order * rotation), sin(order * rotation)
+        a, b = aberrations[at], aberrations[at + 1]
+        turned[at], turned[at + 1] = c * a + s * b, c * b - s * a
+    return turned
+
+
 @njit(nogil=True, cache=True, inline="always")
 def chi_turns(c, y, x):
     """χ/2π at one wave vector."""
@@ -61,104 +100,236 @@ def chi_turns(c, y, x):
     return second + third + fourth + c[11] * x * x * x * x
 
 
-def _one(re, im, y, x, qy, qx, k0, chi, out):
-    """Add one pixel to the nine sums of one frequency, in double precision."""
-    my, mx, py, px = y - qy, x - qx, y + qy, x + qx
-    in_m = my * my + mx * mx < k0
-    in_p = py * py + px * px < k0
-    if not (in_m or in_p):
-        return
-    here = _chi(chi, y, x)
-    m_re, m_im, p_re, p_im = 0.0, 0.0, 0.0, 0.0
-    if in_m:
-        phase = 2 * pi * (here - _chi(chi, my, mx))
-        m_re, m_im = cos(phase), sin(phase)
-    if in_p:
-        phase = 2 * pi * (_chi(chi, py, px) - here)
-        p_re, p_im = cos(phase), sin(phase)
-    if in_m and not in_p:
-        out[0] += m_re * re + m_im * im
-        out[1] += m_re * im - m_im * re
-        out[6] += 1
-    elif in_p and not in_m:
-        out[2] += p_re * re + p_im * im
-        out[3] += p_re * im - p_im * re
-        out[7] += 1
-    else:
-        d_re, d_im = m_re - p_re, m_im - p_im
-        out[4] += d_re * re + d_im * im
-        out[5] += d_re * im - d_im * re
-        out[8] += d_re * d_re + d_im * d_im
-
-
-_chi = chi_turns
-_one_cpu = njit(nogil=True, cache=True)(_one)
-
-
-@njit(nogil=True, cache=True)
-def reduce_block(g, k_y, k_x, q_y, q_x, turn, limit, chi, sums):
-    """Add a block of pixels to the sums of every frequency.
+def reduce_block(
+    g: np.ndarray,
+    k_y: np.ndarray,
+    k_x: np.ndarray,
+    q_y: np.ndarray,
+    step_x: float,
+    aperture: float,
+    chi: np.ndarray,
+    sums: np.ndarray,
+    rows: tuple[int, int] | None = None,
+) -> None:
+    """Add a block of pixels to the sums of every frequency, on the CPU.
 
     Parameters
     ----------
-    g : (pixels, rows, cols) complex64 or complex128
-        G(k, Q) of the half plane; frequencies beyond 2 k0 hold nothing and are passed over.
+    g : (pixels, scan_y, columns) complex64 or complex128
+        G(k, Q) of the half plane. Within a block it is summed in its own precision.
     k_y, k_x : (pixels,) float64
-        Wave vectors of the pixels [1/Å], detector frame.
-    q_y, q_x : (rows,), (cols,) float64
-        Frequencies along the scan [1/Å].
-    turn : (2,) float64
-        cos θ, sin θ of the scan's rotation.
-    limit : float
-        Radius of the aperture k0 [1/Å].
+        Wave vectors of the pixels, turned to the scan's axes [1/Å].
+    q_y : (scan_y,) float64
+        Frequencies along y [1/Å].
+    step_x : float
+        Frequencies along x are 0, 1, … times this [1/Å].
+    aperture : float
+        k0 [1/Å].
     chi : (12,) float64
-        From ``chi_polynomial``.
-    sums : (rows, cols, FIELDS) float64
+        From ``chi_polynomial`` of ``turned_aberrations``.
+    sums : (FIELDS, scan_y, columns) float64
         Added to.
+    rows : (first, last), optional
+        Only these rows of the frequencies; threads may share ``sums`` if their rows differ.
     """
-    # Branches save more than vectors would: most pairs have no sideband, and so no sine.
-    k0 = limit * limit
-    out = np.zeros(FIELDS)
-    for row in range(q_y.size):
-        for col in range(q_x.size):
-            qy = turn[0] * q_y[row] + turn[1] * q_x[col]
-            qx = turn[0] * q_x[col] - turn[1] * q_y[row]
-            if qy * qy + qx * qx >= 4 * k0:
+    real = g.real.dtype.type
+    first, last = rows or (0, q_y.size)
+    scratch = np.zeros((FIELDS, g.shape[2]), dtype=real)
+    q_x = (np.arange(g.shape[2]) * step_x).astype(real)
+    trig = tuple(real(value) for value in (*SINE, *COSINE, 0.5, 1, 2))
+    _reduce_cpu(
+        g, k_y, k_x, q_y, q_x, step_x, aperture, chi, trig, first, last, scratch, sums
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _chord(y, x, limit, step, columns):
+    # Columns c with (x − c·step)² + y² < k0²: a disk cuts a row in one piece. The root is right to
+    # a rounding error; the inequality itself decides at the ends, as it does on the device.
+    square = limit - y * y
+    if square <= 0.0:
+        return 0, 0
+    half = sqrt(square)
+    first, last = ceil((x - half) / step), floor((x + half) / step)
+    while first <= last and (x - first * step) ** 2 + y * y >= limit:
+        first += 1
+    while (x - (first - 1) * step) ** 2 + y * y < limit:
+        first -= 1
+    while first <= last and (x - last * step) ** 2 + y * y >= limit:
+        last -= 1
+    while (x - (last + 1) * step) ** 2 + y * y < limit:
+        last += 1
+    first, last = max(first, 0), min(last + 1, columns)
+    return first, max(first, last)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _along_row(c, y):
+    # χ/2π at a fixed y as a polynomial in x alone.
+    return (
+        y * y * (c[0] + y * (c[3] + y * c[7])),
+        y * (c[1] + y * (c[4] + y * c[8])),
+        c[2] + y * (c[5] + y * c[9]),
+        c[6] + y * c[10],
+        c[11],
+    )
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _unit(turns, t):
+    # cos and sin of 2π·turns from those of half the angle.
+    r = turns - np.floor(turns + t[12])
+    s = r * r
+    sine = r * (t[0] + s * (t[1] + s * (t[2] + s * (t[3] + s * (t[4] + s * t[5])))))
+    cosine = t[6] + s * (t[7] + s * (t[8] + s * (t[9] + s * (t[10] + s * t[11]))))
+    return t[13] - t[14] * sine * sine, t[14] * sine * cosine
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
+def _add_single(sums, field, g, q_x, first, last, k_x, sign, p, t):
+    # sums += conj(sideband)·G with phase χ(k) − χ(k−Q), sign −1, or χ(k+Q) − χ(k), sign +1; χ(k) is
+    # already off p[0]. Slices, because the compiler vectorises a loop that starts at zero.
+    if last <= first:
+        return
+    g, q_x = g[first:last], q_x[first:last]
+    re, im, count = (
+        sums[2 * field, first:last],
+        sums[2 * field + 1, first:last],
+        sums[6 + field, first:last],
+    )
+    for c in range(g.size):
+        x = k_x + sign * q_x[c]
+        turns = p[0] + x * (p[1] + x * (p[2] + x * (p[3] + x * p[4])))
+        cosine, sine = _unit(sign * turns, t)
+        re[c] += cosine * g[c].real + sine * g[c].imag
+        im[c] += cosine * g[c].imag - sine * g[c].real
+        count[c] += t[13]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
+def _add_double(sums, g, q_x, first, last, k_x, p, q, t):
+    if last <= first:
+        return
+    g, q_x = g[first:last], q_x[first:last]
+    re, im, norm = sums[4, first:last], sums[5, first:last], sums[8, first:last]
+    for c in range(g.size):
+        x = k_x - q_x[c]
+        m_re, m_im = _unit(-(p[0] + x * (p[1] + x * (p[2] + x * (p[3] + x * p[4])))), t)
+        x = k_x + q_x[c]
+        p_re, p_im = _unit(q[0] + x * (q[1] + x * (q[2] + x * (q[3] + x * q[4]))), t)
+        d_re, d_im = m_re - p_re, m_im - p_im
+        re[c] += d_re * g[c].real + d_im * g[c].imag
+        im[c] += d_re * g[c].imag - d_im * g[c].real
+        norm[c] += d_re * d_re + d_im * d_im
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
+def _add_power(sums, g, first):
+    g, power = g[first:], sums[9, first:]
+    for c in range(g.size):
+        power[c] += g[c].real * g[c].real + g[c].imag * g[c].imag
+
+
+@njit(nogil=True, cache=True)
+def _reduce_cpu(
+    g, k_y, k_x, q_y, q_x, step, aperture, chi, trig, first_row, last_row, scratch, sums
+):
+    # A row of frequencies at a time, over the pixels: its sums stay in the first cache. Each disk
+    # covers a run of the row, so that no pair is tested and the runs are vector loops.
+    columns, limit = q_x.size, aperture * aperture
+    one = trig[13]
+    real = scratch.dtype.type
+    for row in range(first_row, last_row):
+        square = 4 * limit - q_y[row] * q_y[row]
+        end = min(columns, ceil(sqrt(square) / step)) if square > 0.0 else 0
+        square = NOISE_FROM**2 * limit - q_y[row] * q_y[row]
+        noisy = floor(sqrt(square) / step) + 1 if square >= 0.0 else 0
+        scratch[:] = 0
+        for pixel in range(k_y.size):
+            value = g[pixel, row]
+            if noisy < columns:
+                _add_power(scratch, value, noisy)
+            y, x = k_y[pixel], real(k_x[pixel])
+            m0, m1 = _chord(y - q_y[row], k_x[pixel], limit, step, end)
+            p0, p1 = _chord(y + q_y[row], -k_x[pixel], limit, step, end)
+            if m1 <= m0 and p1 <= p0:
                 continue
-            out[:] = sums[row, col]
-            for pixel in range(k_y.size):
-                value = g[pixel, row, col]
-                _one_cpu(value.real, value.imag, k_y[pixel], k_x[pixel], qy, qx, k0, chi, out)
-            sums[row, col] = out
-
-
-def _gpu_kernel():
-    # The device's forms of the same two functions: `_one` sees the device's polynomial as `_chi`.
-    scope = {**_one.__globals__, "_chi": cuda.jit(device=True)(chi_turns.py_func)}
-    one = cuda.jit(device=True)(type(_one)(_one.__code__, scope, "_one"))
-
-    @cuda.jit
-    def kernel(g, k_y, k_x, q_y, q_x, turn, limit, chi, sums):
-        # One thread a frequency, over all pixels: no atomics, and reproducible to the bit.
-        at = cuda.grid(1)
-        row, col = at // q_x.size, at % q_x.size
-        if row >= q_y.size:
-            return
-        qy = turn[0] * q_y[row] + turn[1] * q_x[col]
-        qx = turn[0] * q_x[col] - turn[1] * q_y[row]
-        k0 = limit * limit
-        if qy * qy + qx * qx >= 4 * k0:
-            return
-        out = cuda.local.array(FIELDS, np.float64)
+            here = chi_turns(chi, y, k_x[pixel])
+            a, b = _along_row(chi, y - q_y[row]), _along_row(chi, y + q_y[row])
+            p = (real(a[0] - here), real(a[1]), real(a[2]), real(a[3]), real(a[4]))
+            q = (real(b[0] - here), real(b[1]), real(b[2]), real(b[3]), real(b[4]))
+            d0, d1 = max(m0, p0), min(m1, p1)
+            if d1 <= d0:
+                _add_single(scratch, 0, value, q_x, m0, m1, x, -one, p, trig)
+                _add_single(scratch, 1, value, q_x, p0, p1, x, one, q, trig)
+                continue
+            _add_single(scratch, 0, value, q_x, m0, d0, x, -one, p, trig)
+            _add_single(scratch, 0, value, q_x, d1, m1, x, -one, p, trig)
+            _add_single(scratch, 1, value, q_x, p0, d0, x, one, q, trig)
+            _add_single(scratch, 1, value, q_x, d1, p1, x, one, q, trig)
+            _add_double(scratch, value, q_x, d0, d1, x, p, q, trig)
         for field in range(FIELDS):
-            out[field] = sums[row, col, field]
+            for column in range(columns):
+                sums[field, row, column] += scratch[field, column]
+
+
+_chi_gpu = cuda.jit(device=True)(chi_turns.py_func)
+
+
+@cuda.jit
+def reduce_kernel(g, k_y, k_x, q_y, step, aperture, chi, sums):
+    """Add a block of pixels to the sums of every frequency, on the device; see ``reduce_block``."""
+    # One thread a frequency, over all pixels: no atomics, and reproducible to the bit.
+    at = cuda.grid(1)
+    columns, limit = sums.shape[2], aperture * aperture
+    row, col = at // columns, at % columns
+    if row >= q_y.size:
+        return
+    qy, qx = q_y[row], col * step
+    square = qy * qy + qx * qx
+    r_re, r_im, l_re, l_im, d_re, d_im = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    right, left, norm, power = 0, 0, 0.0, 0.0
+    if square > NOISE_FROM**2 * limit:
         for pixel in range(k_y.size):
             value = g[pixel, row, col]
-            one(value.real, value.imag, k_y[pixel], k_x[pixel], qy, qx, k0, chi, out)
-        for field in range(FIELDS):
-            sums[row, col, field] = out[field]
-
-    return kernel
-
-
-reduce_kernel = _gpu_kernel()
+            power += value.real * value.real + value.imag * value.imag
+    elif square < 4 * limit:
+        for pixel in range(k_y.size):
+            y, x = k_y[pixel], k_x[pixel]
+            my, mx, py, px = y - qy, x - qx, y + qy, x + qx
+            in_m, in_p = mx * mx + my * my < limit, px * px + py * py < limit
+            if not (in_m or in_p):
+                continue
+            value = g[pixel, row, col]
+            re, im = value.real, value.imag
+            here = _chi_gpu(chi, y, x)
+            m_re, m_im, p_re, p_im = 0.0, 0.0, 0.0, 0.0
+            if in_m:
+                phase = 2 * pi * (here - _chi_gpu(chi, my, mx))
+                m_re, m_im = cos(phase), sin(phase)
+            if in_p:
+                phase = 2 * pi * (_chi_gpu(chi, py, px) - here)
+                p_re, p_im = cos(phase), sin(phase)
+            if not in_p:
+                r_re += m_re * re + m_im * im
+                r_im += m_re * im - m_im * re
+                right += 1
+            elif not in_m:
+                l_re += p_re * re + p_im * im
+                l_im += p_re * im - p_im * re
+                left += 1
+            else:
+                m_re, m_im = m_re - p_re, m_im - p_im
+                d_re += m_re * re + m_im * im
+                d_im += m_re * im - m_im * re
+                norm += m_re * m_re + m_im * m_im
+    sums[0, row, col] += r_re
+    sums[1, row, col] += r_im
+    sums[2, row, col] += l_re
+    sums[3, row, col] += l_im
+    sums[4, row, col] += d_re
+    sums[5, row, col] += d_im
+    sums[6, row, col] += right
+    sums[7, row, col] += left
+    sums[8, row, col] += norm
+    sums[9, row, col] += power
