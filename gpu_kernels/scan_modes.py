@@ -30,7 +30,12 @@ class Modes:
     col: np.ndarray
     """(frequencies,) int64: where they are in the half plane of the scan's transform."""
     power: np.ndarray
-    """(frequencies,) float64: Σ_k|G|² over its noise, falling."""
+    """(frequencies,) float64: Σ_k|G|² over its noise, per pixel."""
+
+    def chosen(self, which: np.ndarray | slice) -> "Modes":
+        """Some of them, in the given order."""
+        parts = (self.q_y, self.q_x, self.row, self.col, self.power)
+        return Modes(*(part[which] for part in parts))
 
 
 def scan_window(scan_shape: tuple[int, int], missing: np.ndarray | None = None) -> np.ndarray:
@@ -193,3 +198,19 @@ def collect_modes(
         parts.append(to_host(transformed[:, modes.row, modes.col]).astype(np.complex128))
         means.append(mean)
     return np.ascontiguousarray(np.concatenate(parts).T), np.concatenate(means)
+
+
+def window_correlation(window: np.ndarray) -> float:
+    """How many frequencies share one noise: Σ of the squared correlation of neighbours.
+
+    Parameters
+    ----------
+    window : (scan_y, scan_x) float64
+        With Σ window² = 1.
+
+    Returns
+    -------
+    float
+        1 without a window.
+    """
+    return float(window.size * (window**4).sum())

@@ -11,7 +11,6 @@ of focus this needs no starting value. Lupini et al., Microsc. Microanal. 22 (20
 same shifts. Host work on some tens of images; there is nothing in it for a GPU.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from math import atan2, pi
@@ -32,9 +31,9 @@ class Patches:
 
     images: np.ndarray
     """(patches, scan_y, scan_x) float32: electrons."""
-    k_y: np.ndarray
-    k_x: np.ndarray
-    """(patches,) float64: mean wave vector [1/Å]."""
+    k_row: np.ndarray
+    k_col: np.ndarray
+    """(patches,) float64: mean wave vector on the detector's axes as they are [1/Å]."""
     cells: np.ndarray
     """(patches, 2) int64: row and column of the cell."""
 
@@ -44,7 +43,7 @@ class ShiftFit:
     """Shifts that are linear in k, and what they mean."""
 
     matrix: np.ndarray
-    """(2, 2) float64: shift (y, x) [Å] = matrix · (k_y, k_x) [1/Å], detector axes as they are."""
+    """(2, 2) float64: shift (y, x) [Å] = matrix · (k_row, k_col) [1/Å]."""
     flip: bool
     """Whether the detector's axes are transposed: the sign of the determinant."""
     rotation: float
@@ -64,45 +63,54 @@ class ShiftFit:
         return self.significance > 6 and self.misfit < 0.35
 
 
-def patch_images(
-    blocks: Iterable[np.ndarray], k_y: np.ndarray, k_x: np.ndarray, aperture: float
-) -> Patches:
-    """Add the pixels of the disk up to images of its parts.
+class PatchSums:
+    """Adds the pixels of the disk up to images of its parts, block after block."""
 
-    Parameters
-    ----------
-    blocks : iterable of (pixels, scan_y, scan_x)
-        Counts, block after block of pixels.
-    k_y, k_x : (pixels,) float64
-        Wave vectors of all pixels in order, on the detector's axes as they are [1/Å].
-    aperture : float
-        k0 [1/Å].
+    def __init__(
+        self, k_row: np.ndarray, k_col: np.ndarray, aperture: float, scan_shape: tuple[int, ...]
+    ) -> None:
+        """Cut the disk into cells.
 
-    Returns
-    -------
-    Patches
-        Cells that lie in the disk with more than half of their pixels.
-    """
-    side = 2 * aperture / PATCHES_ACROSS
-    inside = np.hypot(k_y, k_x) < 0.97 * aperture
-    cell = np.stack([np.floor((k + aperture) / side) for k in (k_y, k_x)], axis=1).astype(int)
-    cell = np.clip(cell, 0, PATCHES_ACROSS - 1)
-    number = np.where(inside, cell[:, 0] * PATCHES_ACROSS + cell[:, 1], -1)
-    sums: np.ndarray | None = None
-    first = 0
-    for block in blocks:
-        if sums is None:
-            sums = np.zeros((PATCHES_ACROSS**2, *block.shape[1:]), dtype=np.float32)
-        own = number[first : first + len(block)]
+        Parameters
+        ----------
+        k_row, k_col : (pixels,) float64
+            Wave vectors of all pixels in order, on the detector's axes as they are [1/Å].
+        aperture : float
+            k0 [1/Å].
+        scan_shape : (scan_y, scan_x)
+            Positions.
+        """
+        side = 2 * aperture / PATCHES_ACROSS
+        inside = np.hypot(k_row, k_col) < 0.97 * aperture
+        cell = [np.floor((k + aperture) / side).astype(int) for k in (k_row, k_col)]
+        cell = [np.clip(part, 0, PATCHES_ACROSS - 1) for part in cell]
+        self._number = np.where(inside, cell[0] * PATCHES_ACROSS + cell[1], -1)
+        self._k = (k_row, k_col)
+        self._sums = np.zeros((PATCHES_ACROSS**2, *scan_shape), dtype=np.float32)
+        self._seen = 0
+
+    def add(self, block: np.ndarray) -> None:
+        """Add the next pixels, (pixels, scan_y, scan_x) counts."""
+        own = self._number[self._seen : self._seen + len(block)]
         for patch in np.unique(own[own >= 0]):
-            sums[patch] += block[own == patch].sum(axis=0, dtype=np.float32)
-        first += len(block)
-    if sums is None or first != k_y.size:
-        raise ValueError(f"the blocks hold {first} pixels, there are {k_y.size} wave vectors")
-    size = np.bincount(number[inside], minlength=len(sums))
-    used = np.nonzero(size > 0.4 * size.max())[0]
-    mean = [np.bincount(number[inside], k[inside], len(sums))[used] / size[used] for k in (k_y, k_x)]
-    return Patches(sums[used], mean[0], mean[1], np.stack(np.divmod(used, PATCHES_ACROSS), axis=1))
+            self._sums[patch] += block[own == patch].sum(axis=0, dtype=np.float32)
+        self._seen += len(block)
+
+    def finish(self) -> Patches:
+        """Cells that lie in the disk by a good part; all pixels must have been added."""
+        if self._seen != self._number.size:
+            raise ValueError(
+                f"{self._seen} of {self._number.size} pixels were added; add all of them first"
+            )
+        inside = self._number >= 0
+        number = self._number[inside]
+        size = np.bincount(number, minlength=len(self._sums))
+        used = np.nonzero((size > 0.4 * size.max()) & (self._sums.sum(axis=(1, 2)) > 0))[0]
+        k_row, k_col = (
+            np.bincount(number, k[inside], len(self._sums))[used] / size[used] for k in self._k
+        )
+        cells = np.stack(np.divmod(used, PATCHES_ACROSS), axis=1)
+        return Patches(self._sums[used], k_row, k_col, cells)
 
 
 def fit_shifts(
@@ -116,7 +124,7 @@ def fit_shifts(
     Parameters
     ----------
     patches : Patches
-        From ``patch_images``.
+        From ``PatchSums``.
     window : (scan_y, scan_x) float64
         0 where positions are missing; fades at the edges.
     scan_step : (y, x)
@@ -145,7 +153,7 @@ def decompose(
     Parameters
     ----------
     matrix : (2, 2) float64
-        Shift (y, x) [Å] per wave vector (k_y, k_x) [1/Å].
+        Shift (y, x) [Å] per wave vector (k_row, k_col) [1/Å].
     wavelength : float
         [Å].
 
@@ -159,7 +167,7 @@ def decompose(
         [Å].
     """
     flip = bool(np.linalg.det(matrix) < 0)
-    turned = matrix[:, ::-1] if flip else matrix  # k after the mirror is (k_x, k_y)
+    turned = matrix[:, ::-1] if flip else matrix  # k after the mirror is (k_col, k_row)
     angle = atan2(turned[1, 0] - turned[0, 1], turned[0, 0] + turned[1, 1])
     rotation = angle % pi
     back = np.array([[np.cos(rotation), np.sin(rotation)], [-np.sin(rotation), np.cos(rotation)]])
@@ -202,7 +210,7 @@ def _pair_shifts(spectra, patches, scan_shape, scan_step):
             continue
         cross = sum(spectra[b] * np.conj(spectra[a]) for a, b in pairs)
         peak, height = _peak(scipy.fft.irfft2(cross, s=scan_shape))
-        steps.append([np.mean([k[b] - k[a] for a, b in pairs]) for k in (patches.k_y, patches.k_x)])
+        steps.append([np.mean([k[b] - k[a] for a, b in pairs]) for k in (patches.k_row, patches.k_col)])
         shifts.append([peak[0] * scan_step[0], peak[1] * scan_step[1]])
         heights.append(height)
     return np.array(steps), np.array(shifts), np.array(heights)
@@ -245,7 +253,7 @@ def _refine(matrix, spectra, patches, q_y, q_x):
     single = (np.abs(values) ** 2).sum()
 
     def agreement(flat):
-        shift = flat.reshape(2, 2) @ np.stack([patches.k_y, patches.k_x])
+        shift = flat.reshape(2, 2) @ np.stack([patches.k_row, patches.k_col])
         phase = np.exp(2j * pi * (shift[0][:, None] * y + shift[1][:, None] * x))
         return float((np.abs((values * phase).sum(axis=0)) ** 2).sum() - single)
 

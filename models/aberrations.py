@@ -46,6 +46,11 @@ class Aberrations:
     @classmethod
     def from_cartesian(cls, vector: np.ndarray) -> "Aberrations":
         """Make from the Cartesian vector; a shorter vector leaves the rest at zero."""
+        if len(vector) > len(CARTESIAN):
+            raise ValueError(
+                f"a vector of {len(vector)} numbers, expected at most {len(CARTESIAN)}: "
+                + ", ".join(CARTESIAN)
+            )
         parts = dict(zip(CARTESIAN, [float(v) for v in vector], strict=False))
         values: dict[str, float] = {}
         for name, (_, m) in ORDERS.items():
@@ -78,7 +83,9 @@ NAMES = tuple(field.name for field in fields(Aberrations))
 """Names of all coefficients and azimuths, in order."""
 
 
-def phase_shift(ky: np.ndarray, kx: np.ndarray, wavelength: float, aberrations: Aberrations):
+def phase_shift(
+    ky: np.ndarray, kx: np.ndarray, wavelength: float, aberrations: Aberrations
+) -> np.ndarray:
     """Aberration phase χ at wave vectors of the detector frame.
 
     Parameters

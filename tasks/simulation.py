@@ -37,7 +37,7 @@ class Simulation:
     """A key of ``models.specimens.SPECIMENS``."""
     scan_shape: tuple[int, int] = (128, 128)
     """Rows and columns of the scan."""
-    scan_step: tuple[float, float] = (0.3, 0.3)
+    scan_step: tuple[float, float] = (0.25, 0.25)
     """Distance of scan positions along (y, x) [Å]."""
     energy: float = 80e3
     """Beam energy [eV]."""

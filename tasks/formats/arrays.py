@@ -6,6 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tasks.formats.bitshuffle import check_chunks, check_settings
 from tasks.formats.dense import DenseRecording
 from tasks.formats.hdf5 import attributes, open_hdf5
 from tasks.formats.recording import RecordingError, check_scan_shape, times
@@ -33,6 +34,7 @@ class Hdf5Recording(DenseRecording):
             self.metadata = attributes(file.get("metadata"))
             scan_shape = self._scan_of(file, parts[0], scan_shape)
             dtype = file[parts[0]].dtype
+            self._guarded = [check_settings(path, file[name]) for name in parts]
             if len(parts) > 1 or parts[0].startswith(DECTRIS):
                 self._mask_dead_pixels(file, shapes[0])
         if len({shape[1:] for shape in shapes}) > 1:
@@ -64,18 +66,29 @@ class Hdf5Recording(DenseRecording):
     def _frames(self, first: int, last: int) -> np.ndarray:
         with open_hdf5(self.path) as file:
             if len(self._parts) == 1:
-                frames = self._from_array(file[self._parts[0]], first, last)
+                frames = self._frames_of_one(file[self._parts[0]], first, last)
             else:
-                begins = np.concatenate([[0], self._ends[:-1]])
-                pieces = [
-                    file[name][max(0, first - int(begin)) : last - int(begin)]
-                    for name, begin, end in zip(self._parts, begins, self._ends, strict=True)
-                    if begin < last and end > first
-                ]
+                begins = [0, *self._ends[:-1].tolist()]
+                pieces = []
+                for n, (begin, end) in enumerate(zip(begins, self._ends.tolist(), strict=True)):
+                    if begin < last and end > first:
+                        data = file[self._parts[n]]
+                        span = (max(0, first - begin), min(last, end) - begin)
+                        if self._guarded[n]:
+                            check_chunks(data.file.filename, data, [span])
+                        pieces.append(data[slice(*span)])
                 frames = np.concatenate(pieces)
         if self._mask is not None:
             frames[:, self._mask] = 0
         return frames
+
+    def _frames_of_one(self, data: h5py.Dataset, first: int, last: int) -> np.ndarray:
+        if self._guarded[0]:
+            cols = 1 if self._is_stack else self._stored_scan[1]
+            top, bottom = first // cols, -(-last // cols)
+            within = [(first - top * cols, last - top * cols)] if bottom - top == 1 else []
+            check_chunks(data.file.filename, data, [(top, bottom), *(within if cols > 1 else [])])
+        return self._from_array(data, first, last)
 
 
 class ZarrRecording(DenseRecording):

@@ -12,8 +12,8 @@ import numpy as np
 
 from tasks.report.scales import number, round_ticks
 
-WIDTH, HEIGHT = 460, 270
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
+WIDTH, HEIGHT = 380, 250
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 44
 MOST_POINTS = 400
 STYLES = 6
 """Line styles that the page's style sheet knows."""

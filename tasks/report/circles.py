@@ -22,7 +22,7 @@ class Circle:
 
     label: str
     style: str
-    """Class of the style sheet: ``r0`` to ``r5``."""
+    """Class of the style sheet: ``r0`` to ``r5`` on patterns, ``one`` and ``two`` on spectra."""
     x: float
     y: float
     rx: float
@@ -134,7 +134,7 @@ def aperture_circles(
     middle = float(shape[0] // 2), float(shape[1] // 2)
     corner = hypot(*(n * s / 2 for n, s in zip(shape, step, strict=True)))
     circles, beyond = [], []
-    for style, name, radius in (("r0", "α", optics.aperture), ("r1", "2α", 2 * optics.aperture)):
+    for style, name, radius in (("one", "α", optics.aperture), ("two", "2α", 2 * optics.aperture)):
         if radius > corner:
             beyond.append(name)
             continue

@@ -25,11 +25,12 @@ def electrons_chart(results: xr.Dataset) -> Chart | None:
     values = values[:: max(1, -(-values.size // MOST_SAMPLES))].astype(np.float64)
     edges, counts = histogram(values)
     mean, spread = float(values.mean()), float(values.std())
-    series = []
+    series, highest = [], float(counts.max())
     if mean > 0:
         x = np.linspace(edges[0], edges[-1], 300)
         bell = np.exp(-((x - mean) ** 2) / (2 * mean)) / np.sqrt(2 * np.pi * mean)
-        series = [Series("chance alone", x, bell * values.size * (edges[1] - edges[0]), "guide")]
+        bell *= values.size * (edges[1] - edges[0])
+        series, highest = [Series("chance alone", x, bell, "guide")], max(highest, bell.max())
     chance = np.sqrt(mean)
     label = "electrons at a position [e]"
     return Chart(
@@ -39,7 +40,7 @@ def electrons_chart(results: xr.Dataset) -> Chart | None:
             label,
             "positions",
             x_range=(float(edges[0]), float(edges[-1])),
-            y_range=(0, max(1.0, float(counts.max()) * 1.08)),
+            y_range=(0.0, 1.08 * float(highest)),
             bars=(edges, counts),
             alt=f"Histogram of {label}: mean {number(mean)}, standard deviation {number(spread)}",
         ),

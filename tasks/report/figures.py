@@ -75,14 +75,15 @@ def deflection_figure(results: xr.Dataset, optics: Optics) -> Figure | None:
         "Good: every atom or particle is ringed by all colours of the wheel, in the same order; "
         "one colour all over is a tilt, a wrong order a mirror.",
     )
-    figure = _figure("com", kind, drawn, grid_of(down), down.shape, unit, "Full colour at the 99th")
+    figure = _figure("com", kind, drawn, grid_of(down), down.shape, unit, "Full colour at the 97th")
     angles = f" ({optics.milliradian(drawn.high)})" if unit == "Å⁻¹" and optics.wavelength else ""
+    rim = f"{number(drawn.high, 3)} {unit}{angles}"
     taken = f"Mean of {number(mean[0], 3)}, {number(mean[1], 3)} {unit} (y, x) taken away"
     return replace(
         figure,
         ramp="",
         wheel=data_uri(colour_wheel()),
-        wheel_label=f"Rim: {number(drawn.high, 3)} {unit}{angles}; black: no deflection",
+        wheel_label=f"Colour: where the beam is deflected to; rim: {rim}",
         note=f"{taken} · {figure.note}",
     )
 

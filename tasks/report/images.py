@@ -98,10 +98,12 @@ def _write_png(results: xr.Dataset, name: str, image: xr.DataArray) -> bytes:
     extent = [n * s for n, s in zip(image.shape, grid.step, strict=True)]
     rows, cols = drawn.shape
     square = max(1, round(rows * min(max(extent[1] / extent[0], 0.2), 5)))
-    pixels = Image.open(io.BytesIO(drawn.png)).convert("RGB")
+    # A third of the bytes where there is no colour anyway.
+    mode = "L" if kind.colours == "gray" and not drawn.missing else "RGB"
+    pixels = Image.open(io.BytesIO(drawn.png)).convert(mode)
     if abs(square - cols) > 1:
         pixels = pixels.resize((square, rows), Image.Resampling.NEAREST)
-    canvas = Image.new("RGB", (max(420, pixels.width), pixels.height + STRIP), "white")
+    canvas = Image.new(mode, (max(420, pixels.width), pixels.height + STRIP), "white")
     canvas.paste(pixels, ((canvas.width - pixels.width) // 2, 0))
     unit = plain_unit(str(image.attrs.get("units", "")))
     scale = scale_bar(extent[1], grid.unit) if 0.2 <= extent[1] / extent[0] <= 5 else None
@@ -123,7 +125,7 @@ def _draw_strip(
         draw.rectangle((8, top + 10, 8 + bar[0], top + 15), fill="black")
         draw.text((8, top + 22), bar[1], font=font, fill="black")
     right = canvas.width - 9
-    colours = Image.open(io.BytesIO(ramp)).convert("RGB").resize((180, 10))
+    colours = Image.open(io.BytesIO(ramp)).convert(canvas.mode).resize((180, 10))
     canvas.paste(colours, (right - 180, top + 8))
     draw.rectangle((right - 181, top + 7, right, top + 18), outline="black")
     draw.text((right, top + 22), values, font=font, fill="black", anchor="ra")

@@ -126,7 +126,6 @@ KNOWN = {
         "Good: one value everywhere; positions without any frame are hatched in every counted "
         "image.",
         "cividis",
-        counted=True,
     ),
     "sector_mask": Kind(
         "Detector sectors lost, as bits",

@@ -14,7 +14,7 @@ from PIL import Image
 from tasks.report.known import best_image, kind_of, shown_values
 from tasks.report.page import ReportError, best_resolution, environment, open_results
 from tasks.report.pictures import THIN, data_uri, encode, picture
-from tasks.report.scales import grid_of, number, seconds_label
+from tasks.report.scales import grid_of, number, rounded, seconds_label
 from tasks.report.tables import LEVELS, flags_of, worst_level
 
 THUMBNAIL = 208
@@ -110,7 +110,7 @@ def _labels(row: dict[str, Any]) -> dict[str, str]:
         "tone": tone,
         "check": {"none": "no result", "ok": "good", "warn": "warning", "bad": "problem"}[tone],
         "flag": f"{worst['flag']}: {worst['text']}".strip(": ") if worst else "",
-        "dose": f"{number(float(f'{dose:.3g}'))} e/Å²" if _usable(dose) else "",
+        "dose": f"{rounded(dose)} e/Å²" if _usable(dose) else "",
         "resolution": f"{number(float(resolution), 3)} Å" if _usable(resolution) else "",
         "time": seconds_label(float(seconds)) if _usable(seconds) else "",
     }

@@ -21,7 +21,7 @@ from tasks.report.figures import (
     spectrum_figure,
 )
 from tasks.report.known import DEFLECTION, FRAMES, PHASES, SECTIONS, image_names, kind_of
-from tasks.report.scales import grid_of, length_label, number
+from tasks.report.scales import grid_of, length_label, number, rounded
 from tasks.report.tables import (
     calibration_rows,
     dose_rows,
@@ -142,17 +142,19 @@ def key_facts(
         facts.append(("Scan", f"{number(shape[0])} × {number(shape[1])}"))
         grid = grid_of(xr.DataArray(np.zeros(shape), dims=("y", "x"), coords=_axes(results)))
         if grid.unit != "px":
-            sides = (
+            sides = [
                 length_label(float(f"{n * s:.3g}"), grid.unit)
                 for n, s in zip(shape, grid.step, strict=True)
-            )
-            facts.append(("Field of view", " × ".join(sides)))
+            ]
+            units = {side.split(" ")[-1] for side in sides}
+            tall = sides[0].split(" ")[0] if len(units) == 1 else sides[0]
+            facts.append(("Field of view", f"{tall} × {sides[1]}"))
     for key, name, unit in (
         ("electrons_per_frame_mean", "Electrons per frame", "e"),
         ("electrons_per_angstrom2", "Dose", "e/Å²"),
     ):
         if isinstance(dose.get(key), int | float):
-            facts.append((name, f"{number(float(f'{dose[key]:.3g}'))} {unit}"))
+            facts.append((name, f"{rounded(dose[key])} {unit}"))
     if (finest := best_resolution(frc)) is not None:
         facts.append(("Resolution (FRC)", f"{number(finest, 3)} Å"))
     return facts

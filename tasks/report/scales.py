@@ -131,6 +131,11 @@ def number(value: Any, digits: int = 4) -> str:
     return _signed(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
+def rounded(value: float, digits: int = 3) -> str:
+    """A number of which only the first digits mean something: 3 013 470 reads 3 010 000."""
+    return number(float(f"{value:.{digits}g}"))
+
+
 def with_uncertainty(value: Any, uncertainty: Any) -> str:
     """A value with its uncertainty, both to the decimals that the uncertainty justifies."""
     if isinstance(value, list | tuple):

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from tasks.report.scales import number, plain_unit, seconds_label, with_uncertainty
+from tasks.report.scales import number, plain_unit, rounded, seconds_label, with_uncertainty
 
 LEVELS = ("ok", "warn", "bad")
 """Levels of a quality flag, from the best to the worst."""
@@ -101,7 +101,7 @@ def timing_rows(steps: list[dict[str, Any]], dose: dict[str, Any]) -> list[dict[
     for step in steps:
         seconds, reused = _seconds(step), bool(step.get("reused"))
         rates = [
-            f"{number(float(dose[key]) / seconds, 3)} {unit}/s"
+            f"{rounded(float(dose[key]) / seconds)} {unit}/s"
             for key, unit in (("electrons_total", "e"), ("positions", "positions"))
             if seconds > 0 and isinstance(dose.get(key), int | float)
         ]

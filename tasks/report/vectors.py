@@ -24,6 +24,9 @@ TO_RGB = np.array(
 )
 """The eye's three responses to linear sRGB."""
 
+FULL = 97
+"""Percentile of lengths with the full colour, so that a few heavy atoms do not darken the rest."""
+
 
 def vector_picture(
     down: np.ndarray, right: np.ndarray, limit: int = 1200
@@ -40,7 +43,7 @@ def vector_picture(
     Returns
     -------
     picture : Picture
-        Its ``high`` is the length that has the full colour, the 99th percentile.
+        Its ``high`` is the length that has the full colour, the percentile ``FULL``.
     mean : (float, float)
         The mean (down, right) that was taken away.
     """
@@ -49,7 +52,7 @@ def vector_picture(
     means = [float(part[usable].mean()) if usable.any() else 0.0 for part in parts]
     parts = [part - mean for part, mean in zip(parts, means, strict=True)]
     lengths = np.hypot(parts[0][usable], parts[1][usable])
-    full = float(np.percentile(lengths, 99)) if lengths.size else 0.0
+    full = float(np.percentile(lengths, FULL)) if lengths.size else 0.0
     (small_down, binned), (small_right, _) = (shrink(part, limit) for part in parts)
     gap = enlarge(np.isnan(small_down))
     colours = vector_colours(small_down / (full or 1.0), small_right / (full or 1.0))

@@ -25,7 +25,11 @@ def made_up_results(shape: tuple[int, int] = (40, 48), detector: int = 64) -> xr
     dots = np.cos(2 * np.pi * y[:, None] / 2.4) * np.cos(2 * np.pi * x[None, :] / 2.1)
     dots = 0.2 * np.maximum(dots, 0) ** 2 + 0.02 * np.sin(y[:, None] / 5)
     noisy = dots + rng.normal(0, 0.01, shape)
-    pad = np.pad(dots, 1, mode="reflect") if min(shape) > 1 else np.zeros((shape[0] + 2, shape[1] + 2))
+    pad = (
+        np.pad(dots, 1, mode="reflect")
+        if min(shape) > 1
+        else np.zeros((shape[0] + 2, shape[1] + 2))
+    )
     slopes = [g[1:-1, 1:-1] / (2 * np.pi * s) for g, s in zip(np.gradient(pad), STEP, strict=True)]
     electrons = rng.poisson(1800 * (1 - 0.1 * dots)).astype(np.float32)
     k = (np.arange(detector) - CENTER[0]) * 0.04
@@ -115,7 +119,11 @@ def made_up_frc() -> xr.Dataset:
     curve = 1 / (1 + np.exp((frequency - 1.1) / 0.1))
     return xr.Dataset(
         {
-            "ssb_phase": ("frequency", curve, {"resolution_angstrom": {"0.5": 0.91, "0.143": 0.78}}),
+            "ssb_phase": (
+                "frequency",
+                curve,
+                {"resolution_angstrom": {"0.5": 0.91, "0.143": 0.78}},
+            ),
             "dpc_phase": ("frequency", curve**2),
             "threshold_half_bit": ("frequency", np.linspace(0.9, 0.2, 80)),
         },
