@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.formats.bitshuffle import check_chunks, check_settings
 from tasks.formats.dense import DenseRecording
-from tasks.formats.hdf5 import attributes, open_hdf5
+from tasks.formats.hdf5 import attributes, first_line, open_hdf5
 from tasks.formats.recording import RecordingError, check_scan_shape, times
 
 MOST_CHUNK_BYTES = 1 << 30
@@ -124,7 +124,7 @@ class ZarrRecording(DenseRecording):
             found = {n: a for n, a in root.members(max_depth=None) if isinstance(a, zarr.Array)}
         except Exception as error:  # Zarr raises what its metadata, store and codecs raise
             raise RecordingError(
-                f"{self.path}: Zarr cannot open it ({type(error).__name__}: {error})."
+                f"{self.path}: Zarr cannot open it ({type(error).__name__}: {first_line(error)})."
             ) from error
         wide = {n: a.shape for n, a in found.items() if a.ndim in (3, 4)}
         name = (array or "").strip("/") or _only_array(self.path, wide)
@@ -149,7 +149,7 @@ class NpyRecording(DenseRecording):
         try:
             return np.load(self.path, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # its header is parsed as Python, and may raise anything
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            why = first_line(error)
             raise RecordingError(
                 f"{self.path}: NumPy cannot open it ({why}); the file is cut short, damaged, or "
                 "holds objects instead of numbers."

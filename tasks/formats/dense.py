@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gpu_kernels.frames import electrons_of_counts, events_of_counts
+from tasks.formats.hdf5 import first_line
 from tasks.formats.recording import (
     IMPOSSIBLE,
     MOST_EVENTS,
@@ -109,7 +110,7 @@ class DenseRecording(Recording):
         except Exception as error:  # each container's library has its own ways to say so
             raise RecordingError(
                 f"{self.path}: frames {first} to {last - 1} cannot be read "
-                f"({type(error).__name__}: {error}); the file is cut short or damaged."
+                f"({type(error).__name__}: {first_line(error)}); the file is cut short or damaged."
             ) from error
         if len(frames) != last - first:
             raise RecordingError(

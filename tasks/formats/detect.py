@@ -11,7 +11,7 @@ import tifffile
 from tasks.formats.arrays import Hdf5Recording, NpyRecording, ZarrRecording
 from tasks.formats.blockfile import BlockFileRecording
 from tasks.formats.eer import COMPRESSIONS, EerRecording
-from tasks.formats.hdf5 import open_hdf5
+from tasks.formats.hdf5 import first_line, open_hdf5
 from tasks.formats.recording import Recording, RecordingError
 from tasks.formats.rosetta import RosettaRecording, reader_by_mark, reader_by_name
 from tasks.formats.stempy_hdf5 import StempyRecording
@@ -149,7 +149,7 @@ def _is_eer(path: str) -> bool:
     except Exception as error:  # whatever damage does to the parsing of a TIFF
         raise RecordingError(
             f"{path}: it begins as a TIFF, but its pages cannot be read ({type(error).__name__}: "
-            f"{error}); the file is cut short or damaged."
+            f"{first_line(error)}); the file is cut short or damaged."
         ) from error
 
 

@@ -14,7 +14,7 @@ import tifffile
 
 from gpu_kernels.codecs import CodecError, RunLength, decode_run_length, finer_indices
 from gpu_kernels.frames import regular_events
-from tasks.formats.hdf5 import json_value
+from tasks.formats.hdf5 import first_line, json_value
 from tasks.formats.recording import (
     IMPOSSIBLE,
     MOST_EVENTS,
@@ -181,8 +181,8 @@ def _read_pages(path: str, state: tuple[int, int]) -> Pages:
         raise
     except Exception as error:  # whatever damage does to the parsing of a TIFF
         raise RecordingError(
-            f"{path}: its pages cannot be read ({type(error).__name__}: {error}); the file is cut "
-            "short or damaged."
+            f"{path}: its pages cannot be read ({type(error).__name__}: {first_line(error)}); the "
+            "file is cut short or damaged."
         ) from error
 
 

@@ -39,7 +39,7 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
             raise
         except DAMAGE as error:
             raise RecordingError(
-                f"{path}: the file is damaged; HDF5 says: {_first_line(error)}"
+                f"{path}: the file is damaged; HDF5 says: {first_line(error)}"
             ) from error
 
 
@@ -74,7 +74,7 @@ def _attribute(thing: Any, key: str) -> Any:
     try:
         return json_value(thing.attrs[key])
     except DAMAGE as error:
-        return f"unreadable: {_first_line(error)}"
+        return f"unreadable: {first_line(error)}"
 
 
 def json_value(value: Any) -> Any:
@@ -99,7 +99,7 @@ def _cause(path: str, error: BaseException) -> str:
     if not os.path.exists(path):
         return "there is no such file."
     if "truncated" in text:
-        return f"the file is cut short; its copy or writing did not finish ({_first_line(error)})."
+        return f"the file is cut short; its copy or writing did not finish ({first_line(error)})."
     if "lock" in text or "errno = 11" in text or "already open for" in text:
         return (
             "the file is locked or marked as open for writing, so it is still being written; wait "
@@ -108,8 +108,9 @@ def _cause(path: str, error: BaseException) -> str:
         )
     if "signature not found" in text:
         return "this is not an HDF5 file, or its beginning is damaged."
-    return f"HDF5 cannot open it: {_first_line(error)}."
+    return f"HDF5 cannot open it: {first_line(error)}."
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

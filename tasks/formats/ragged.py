@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from gpu_kernels.codec_ragged import FAULTS, HEADER, gather_rows
-from tasks.formats.hdf5 import DAMAGE, open_hdf5
+from tasks.formats.hdf5 import DAMAGE, first_line, open_hdf5
 from tasks.formats.recording import RecordingError
 
 ROWS_AT_ONCE = 8192
@@ -253,8 +253,8 @@ def _read_by_h5py(path: str, ragged: Ragged, numbers: np.ndarray) -> tuple[np.nd
                     rows = data[first:last]
                 except DAMAGE as error:
                     raise RecordingError(
-                        f"{path}: frames {first} to {last - 1} cannot be read ({error}); the file "
-                        "is cut short or damaged."
+                        f"{path}: frames {first} to {last - 1} cannot be read "
+                        f"({first_line(error)}); the file is cut short or damaged."
                     ) from error
                 lengths.append(np.fromiter(map(len, rows), np.int64, len(rows)))
                 parts.append(np.concatenate(rows))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tasks.formats.dense import DenseRecording
-from tasks.formats.hdf5 import json_value
+from tasks.formats.hdf5 import first_line, json_value
 from tasks.formats.recording import RecordingError, times
 
 MARKS = (
@@ -94,7 +94,7 @@ def _open_lazily(
     except Exception as error:  # its readers raise whatever their formats bring
         raise RecordingError(
             f"{path}: rosettasciio's reader {reader} cannot open it ({type(error).__name__}: "
-            f"{error})."
+            f"{first_line(error)})."
         ) from error
     wide = [s for s in signals if np.ndim(s["data"]) in (3, 4)]
     if not wide:
