@@ -1,5 +1,6 @@
 """What the report knows of each variable: title, place, colours and what to look for."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import xarray as xr
@@ -11,8 +12,6 @@ PHASES, VIRTUAL, DEFLECTION, FRAMES, OTHER = (
     "Electrons and frames",
     "Further images",
 )
-SECTIONS = (PHASES, VIRTUAL, DEFLECTION, OTHER, FRAMES)
-"""Sections that images are sorted into, in the order of the page."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +166,13 @@ def image_names(results: xr.Dataset) -> list[str]:
     dims = ({"y", "x"}, {"y_obj", "x_obj"})
     names = [str(n) for n, v in results.data_vars.items() if v.ndim == 2 and set(v.dims) in dims]
     names = [n for n in names if results[n].dtype.kind in "fiub" and results[n].size]
+    return in_order(names)
+
+
+def in_order(names: Iterable[object]) -> list[str]:
+    """Names of variables, known ones first and in their order, the others by name."""
     order = list(KNOWN)
-    return sorted(names, key=lambda n: (order.index(n) if n in KNOWN else len(order), n))
+    return sorted(map(str, names), key=lambda n: (order.index(n) if n in KNOWN else len(order), n))
 
 
 def best_image(results: xr.Dataset) -> str | None:

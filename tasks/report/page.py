@@ -10,18 +10,11 @@ import numpy as np
 import xarray as xr
 from markupsafe import Markup
 
-from tasks.report.charts import Chart
-from tasks.report.curves import electrons_chart, frc_chart, profile_chart, resolution_of
-from tasks.report.figures import (
-    Figure,
-    Optics,
-    deflection_figure,
-    image_figure,
-    pattern_figure,
-    spectrum_figure,
-)
-from tasks.report.known import DEFLECTION, FRAMES, PHASES, SECTIONS, image_names, kind_of
+from tasks.report.circles import Optics
+from tasks.report.curves import resolution_of
+from tasks.report.known import image_names, in_order
 from tasks.report.scales import grid_of, length_label, number, rounded
+from tasks.report.sections import missing_line, sections_of
 from tasks.report.tables import (
     calibration_rows,
     dose_rows,
@@ -33,7 +26,6 @@ from tasks.report.tables import (
 )
 from tasks.store import layout
 
-SPECTRA = "Spectra and resolution"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -81,10 +73,8 @@ def open_results(folder: Path) -> tuple[xr.Dataset, xr.Dataset | None]:
         raise ReportError(
             f"{path}: there are no results here; run the job, its last step writes them."
         )
-    results = xr.open_zarr(path, chunks=None, consolidated=False)
-    if not (path / "frc" / "zarr.json").is_file():
-        return results, None
-    return results, xr.open_zarr(path, group="frc", chunks=None, consolidated=False)
+    frc = _open(path, "frc") if (path / "frc" / "zarr.json").is_file() else None
+    return _open(path, None), frc
 
 
 def report_content(
@@ -103,7 +93,6 @@ def report_content(
     """
     calibration, dose = (_mapping(results.attrs.get(key)) for key in ("calibration", "dose"))
     flags = flags_of(results.attrs.get("quality"))
-    optics = Optics.of(calibration)
     steps = [s for s in provenance.get("steps") or [] if isinstance(s, dict)]
     title = str(results.attrs.get("title") or "Unnamed dataset")
     names = image_names(results)
@@ -115,8 +104,8 @@ def report_content(
         "flags": flags,
         "notes": [str(note) for note in _sequence(results.attrs.get("notes"))],
         "facts": key_facts(results, dose, frc),
-        "sections": _sections(results, frc, optics),
-        "missing": _missing_line(results, dose),
+        "sections": sections_of(results, frc, Optics.of(calibration)),
+        "missing": missing_line(results, dose),
         "calibration": calibration_rows(calibration),
         "dose": dose_rows(dose),
         "timings": timing_rows(steps, dose),
@@ -182,48 +171,10 @@ def environment() -> jinja2.Environment:
     return templates
 
 
-def _sections(results: xr.Dataset, frc: xr.Dataset | None, optics: Optics) -> list[dict[str, Any]]:
-    names = image_names(results)
-    by_section: dict[str, list[Figure]] = {section: [] for section in SECTIONS}
-    for name in names:
-        image = results[name]
-        constant_count = image.dtype.kind in "iub" and np.all(image.values == image.values.flat[0])
-        if not constant_count:  # a map of "one frame everywhere" is a sentence, not a figure
-            by_section[kind_of(name, image).section].append(image_figure(results, name))
-    if (vectors := deflection_figure(results, optics)) is not None:
-        by_section[DEFLECTION].insert(0, vectors)
-    phases = [n for n in names if kind_of(n, results[n]).section == PHASES]
-    spectra = [spectrum_figure(results, name, optics) for name in phases]
-    patterns = [
-        pattern_figure(results, str(name), optics)
-        for name, v in results.data_vars.items()
-        if set(v.dims) == {"ky", "kx"} and v.size and v.dtype.kind in "fiub"
-    ]
-    profiles = [
-        profile_chart(str(name), v)
-        for name, v in results.data_vars.items()
-        if v.ndim == 1 and v.size > 1 and v.dtype.kind in "fiu"
-    ]
-    charts: dict[str, list[Chart | None]] = {
-        SPECTRA: [frc_chart(frc) if frc is not None else None],
-        "Diffraction": list(profiles),
-        FRAMES: [electrons_chart(results)],
-    }
-    figures: dict[str, list[Figure | None]] = {
-        PHASES: list(by_section[PHASES]),
-        SPECTRA: list(spectra),
-        "Diffraction": list(patterns),
-    }
-    figures |= {s: list(by_section[s]) for s in SECTIONS if s != PHASES}
-    sections = [
-        {
-            "title": title,
-            "figures": [f for f in shown if f is not None],
-            "charts": [c for c in charts.get(title, []) if c is not None],
-        }
-        for title, shown in figures.items()
-    ]
-    return [s for s in sections if s["figures"] or s["charts"] or s["title"] == FRAMES]
+def _open(path: Path, group: str | None) -> xr.Dataset:
+    # Variables come in the order in which the file system lists them, which is no order at all.
+    found = xr.open_zarr(path, group=group, chunks=None, consolidated=False)
+    return found[in_order(found.data_vars)]
 
 
 def _missing_line(results: xr.Dataset, dose: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Results as a run would leave them, made up: a lattice with a gap, its calibration and its story."""
+"""Results as a run would leave them, made up: a lattice, its calibration and its story."""
 
 import json
 from collections.abc import Callable

@@ -14,10 +14,8 @@ def test_known_images_come_first_and_unknown_ones_are_still_shown(results):
 
 
 def test_object_grids_are_images_and_complex_ones_are_not():
-    over = ("y_obj", "x_obj")
-    found = xr.Dataset(
-        {"epie_phase": (over, np.eye(4)), "object": (over, np.eye(4) * 1j), "none": (over, np.eye(4))}
-    )  # fmt: skip
+    real, wave = (xr.DataArray(np.eye(4) * unit, dims=("y_obj", "x_obj")) for unit in (1, 1j))
+    found = xr.Dataset({"epie_phase": real, "object": wave, "none": real})
     assert known.image_names(found) == ["epie_phase", "none"]
 
 
