@@ -43,17 +43,16 @@ KNOWN = {
         "speak of data unlike those that the network was trained on.",
     ),
     "epie_phase": Kind("Phase, iterative ptychography (ePIE)", PHASES, PHASE_CAPTION),
-    "ssb_wiener_phase": Kind(
-        "Phase, single sideband, Wiener-weighted",
-        PHASES,
-        "Good: the single-sideband image with less grain; fine detail that it loses was mostly "
-        "noise at this dose.",
-    ),
-    "ssb_phase": Kind("Phase, single sideband", PHASES, PHASE_CAPTION),
     "wpo_wiener_phase": Kind(
         "Phase, full weak-phase estimate, Wiener-weighted",
         PHASES,
         "Good: the full weak-phase image with less grain; fine detail that it loses was mostly "
+        "noise at this dose.",
+    ),
+    "ssb_wiener_phase": Kind(
+        "Phase, single sideband, Wiener-weighted",
+        PHASES,
+        "Good: the single-sideband image with less grain; fine detail that it loses was mostly "
         "noise at this dose.",
     ),
     "wpo_phase": Kind(
@@ -62,6 +61,7 @@ KNOWN = {
         "Good: the single-sideband image with less noise; where the two disagree the specimen is "
         "no weak phase object.",
     ),
+    "ssb_phase": Kind("Phase, single sideband", PHASES, PHASE_CAPTION),
     "dpc_phase": Kind(
         "Phase, differential phase contrast",
         PHASES,
@@ -135,7 +135,7 @@ KNOWN = {
 }
 
 BEST = (
-    "cnn_phase", "epie_phase", "ssb_wiener_phase", "ssb_phase", "wpo_wiener_phase", "wpo_phase",
+    "cnn_phase", "epie_phase", "wpo_wiener_phase", "ssb_wiener_phase", "wpo_phase", "ssb_phase",
     "dpc_phase", "virtual_abf", "virtual_bf", "electrons",
 )  # fmt: skip
 """Which image stands for a dataset: the first of these that it has."""
