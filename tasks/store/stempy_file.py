@@ -133,4 +133,8 @@ def _append(frames: h5py.Dataset, first: int, indptr: np.ndarray, indices: np.nd
         rows = np.empty(stop - start, object)
         rows[:] = np.split(indices[indptr[start] : indptr[stop]], indptr[start + 1 : stop]
                            - indptr[start])  # fmt: skip
-        frames[first + start : first + stop] = rows
+        # Past h5py's assignment, which takes rows of one event each for a row of numbers.
+        here = frames.id.get_space()
+        here.select_hyperslab((first + start,), (stop - start,))
+        memory = h5py.h5s.create_simple((stop - start,))
+        frames.id.write(memory, here, rows, h5py.h5t.py_create(frames.dtype))
