@@ -15,7 +15,9 @@ from flows.job import STEPS, Dataset
 from flows.progress import step_lines
 from flows.step import step
 from tasks import results
-from tasks.calibrate import Given, calibrate, measure_disk
+from tasks.calibrate import calibrate
+from tasks.calibration.given import Given
+from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
 from tasks.ingest import ReaderOptions, ingest
 from tasks.reduce import Annulus, ReduceSettings, reduce, standard_annuli

@@ -21,6 +21,8 @@ from scipy import ndimage, optimize
 
 PATCHES_ACROSS = 5
 """Cells across the disk: 21 of them lie in it."""
+FREQUENCIES = 1000
+"""Strongest spatial frequencies by which the matrix is refined."""
 REACH = 2
 """Pairs of cells up to so many cells apart are compared."""
 
@@ -210,7 +212,9 @@ def _pair_shifts(spectra, patches, scan_shape, scan_step):
             continue
         cross = sum(spectra[b] * np.conj(spectra[a]) for a, b in pairs)
         peak, height = _peak(scipy.fft.irfft2(cross, s=scan_shape))
-        steps.append([np.mean([k[b] - k[a] for a, b in pairs]) for k in (patches.k_row, patches.k_col)])
+        steps.append(
+            [np.mean([k[b] - k[a] for a, b in pairs]) for k in (patches.k_row, patches.k_col)]
+        )
         shifts.append([peak[0] * scan_step[0], peak[1] * scan_step[1]])
         heights.append(height)
     return np.array(steps), np.array(shifts), np.array(heights)
@@ -247,9 +251,10 @@ def _linear(steps, shifts, heights):
 
 def _refine(matrix, spectra, patches, q_y, q_x):
     """Shift all images back and add them up: the sharpest sum has the right matrix."""
-    used = np.abs(spectra).sum(axis=0)
-    some = used > np.quantile(used, 0.5) if used.size > 4000 else used > 0
-    values, y, x = spectra[:, some], q_y[some], q_x[some]
+    used = (np.abs(spectra) ** 2).sum(axis=0).ravel()
+    some = np.argsort(-used, kind="stable")[: min(FREQUENCIES, int((used > 0).sum()))]
+    values = spectra.reshape(len(spectra), -1)[:, some]
+    y, x = q_y.ravel()[some], q_x.ravel()[some]
     single = (np.abs(values) ** 2).sum()
 
     def agreement(flat):
@@ -260,7 +265,7 @@ def _refine(matrix, spectra, patches, q_y, q_x):
     size = max(np.abs(matrix).max(), 1e-12)
     found = optimize.minimize(
         lambda part: -agreement(part * size) / single, matrix.ravel() / size, method="Nelder-Mead",
-        options={"xatol": 1e-3, "fatol": 1e-6, "maxiter": 300},
+        options={"xatol": 1e-3, "fatol": 1e-6, "maxiter": 250},
     )  # fmt: skip
     # By chance the cross terms have mean 0 and this variance (independent patches).
     power = np.abs(values) ** 2

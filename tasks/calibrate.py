@@ -1,113 +1,34 @@
-"""Calibrate: where the disk is, how the scan is turned, and what the lens does to the probe.
+"""Calibrate: how the scan is turned to the detector, and what the lens does to the probe.
 
-Given values always win; what is not given is fitted to the data themselves. The rotation and the
-aberrations are those that explain most of the interference between disks; a half turn together
-with the opposite aberrations explains as much and inverts the contrast, and is decided by physics:
-atoms advance the electron's phase, so that bright details stand out of a darker surround.
+Given values always win; what is not given is fitted to the data themselves.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from math import radians
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 from distributed import Client
-from scipy import optimize, stats
 
-from gpu_kernels.disk_fit import DiskFit, fit_disk
-from gpu_kernels.explained_energy import explained, project
-from gpu_kernels.inpaint import Filler
-from gpu_kernels.ssb import SsbGeometry, ssb_finish, ssb_partial
-from gpu_kernels.wiener import image_of, noise_of_sums, ring_wiener
 from models.aberrations import Aberrations
 from models.geometry import Geometry
+from tasks.calibration import blind
+from tasks.calibration.given import Given
+from tasks.calibration.result import Calibration, Parameter
 from tasks.reduce import ReduceSettings, window_wavevectors
 from tasks.store import layout
 from tasks.store.events import open_store, read_array
 from tasks.store.publish import Manifest, published, write_json
 from tasks.units import run_units
 
-VERSION = 1
-MODES = 120
-"""Spatial frequencies that the fit looks at: the strongest ones."""
-GRID_ANGLES = 45
-GRID_DEFOCI = 41
-FITTED = ("C10", "C12a", "C12b", "C21a", "C21b", "C23a", "C23b")
+VERSION = 2
 
 
 class CalibrationError(ValueError):
     """The data do not allow what the job leaves to be fitted."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """What the job says of the microscope, in the job's units; None is to be fitted."""
-
-    voltage_kv: float
-    semiangle_mrad: float
-    scan_step_angstrom: tuple[float, float]
-    scan_rotation_deg: float | None = None
-    flip: bool | None = None
-    center_px: tuple[float, float] | None = None
-    semiangle_px: float | None = None
-    aberrations: dict[str, float] | None = None
-
-    @classmethod
-    def of(cls, job: dict[str, Any]) -> "Given":
-        """Pick the microscope's keys out of a dataset's."""
-        return cls(**{name: job[name] for name in cls.__dataclass_fields__})
-
-
-def measure_disk(
-    work: Path, identity_of_events: str, given: Given, force: bool = False
-) -> tuple[Manifest, bool]:
-    """Fit the bright-field disk to the sum of all frames, unless the job gives it.
-
-    Returns
-    -------
-    manifest : Manifest
-        Its summary has ``center_px`` and ``semiangle_px`` with their uncertainty and origin.
-    reused : bool
-        Whether it was there before.
-
-    Raises
-    ------
-    DiskError
-        If there is no disk to fit.
-    """
-    parameters = {"center_px": given.center_px, "semiangle_px": given.semiangle_px}
-
-    def write(aside: Path) -> dict[str, Any]:
-        found = _disk(layout.event_store(work), given)
-        write_json(aside / "disk.json", found)
-        return found
-
-    return published(
-        layout.step_folder(work, "disk"),
-        step="disk",
-        version=VERSION,
-        inputs={"events": identity_of_events},
-        parameters=parameters,
-        write=write,
-        force=force,
-    )
-
-
-def _disk(events: Path, given: Given) -> dict[str, Any]:
-    fit: DiskFit | None = None
-    if given.center_px is None or given.semiangle_px is None:
-        fit = fit_disk(open_store(events).array("frame_sum"))
-    center, radius = given.center_px, given.semiangle_px
-    return {
-        "center_px": list(center if center is not None else fit.center),  # type: ignore[union-attr]
-        "center_sigma": None if center is not None else list(fit.center_sigma),  # type: ignore[union-attr]
-        "semiangle_px": radius if radius is not None else fit.radius,  # type: ignore[union-attr]
-        "semiangle_sigma": None if radius is not None else fit.radius_sigma,  # type: ignore[union-attr]
-        "center_origin": "given" if center is not None else "fitted",
-        "semiangle_origin": "given" if radius is not None else "fitted",
-        "fit": None if fit is None else asdict(fit),
-    }
 
 
 def calibrate(
@@ -120,12 +41,30 @@ def calibrate(
 ) -> tuple[Manifest, bool]:
     """Fit rotation, mirror and aberrations, or take them from the job.
 
+    Parameters
+    ----------
+    work : Path
+        Folder of the dataset's steps.
+    identity_of_reduce : str
+        Identity of the reductions, which hold the disk's counts and its centre of mass.
+    settings : ReduceSettings
+        How they were made.
+    given : Given
+        What the job says.
+    client, force
+        As for every step.
+
     Returns
     -------
     manifest : Manifest
-        Its summary is the calibration; see ``read_calibration``.
+        See ``read_calibration`` for what was found.
     reused : bool
         Whether it was there before.
+
+    Raises
+    ------
+    CalibrationError
+        If the data hold too little to fit what is not given.
     """
 
     def write(aside: Path) -> dict[str, Any]:
@@ -155,284 +94,93 @@ def read_calibration(work: Path) -> tuple[Geometry, Aberrations, dict[str, Any]]
         scan_step=tuple(one["scan_step_angstrom"]["value"]),
         center=tuple(one["center_px"]["value"]),
         radius=one["semiangle_px"]["value"],
-        rotation=np.deg2rad(one["scan_rotation_deg"]["value"]),
+        rotation=radians(one["scan_rotation_deg"]["value"]),
         flip=one["flip"]["value"],
     )
     values = {name: item["value"] for name, item in one["aberrations"].items()}
     return geometry, Aberrations(**values), found
 
 
-@dataclass(frozen=True)
-class _Data:
-    """What the fit looks at."""
-
-    geometry: Geometry
-    dense: np.ndarray
-    k_y: np.ndarray
-    k_x: np.ndarray
-    filler: Filler
-    com: tuple[np.ndarray, np.ndarray]
-
-
 def _fit(work_path: str, settings: ReduceSettings, given: Given) -> dict[str, Any]:
     work = Path(work_path)
-    flags: list[dict[str, str]] = []
-    data = _load(work, settings, given, bool(given.flip))
-    flip, quality = _mirror(data, given)
-    if flip != data.geometry.flip:
-        data = _load(work, settings, given, flip)
-    theta, vector, sigma = _explain(data, given)
-    half_turn_open = given.scan_rotation_deg is None and given.aberrations is None
-    skew = _skewness(data, theta, vector)
-    if half_turn_open and skew < 0:
-        theta, vector = theta + np.pi, -vector
-    if half_turn_open and abs(skew) < 0.1:
-        flags.append({"flag": "polarity", "level": "warn", "text":
-            f"The sign of the contrast is uncertain (skewness {skew:+.2f}): give the rotation or "
-            "the sign of C10 if it is known."})  # fmt: skip
-    if given.scan_rotation_deg is None and quality > 0.6:
-        flags.append({"flag": "rotation", "level": "warn", "text":
-            f"The deflection has {quality:.0%} as much curl as divergence: the scan rotation is "
-            "poorly determined."})  # fmt: skip
+    try:
+        found = _blind(work, settings, given)
+    except ValueError as error:
+        if not given.complete:
+            raise CalibrationError(
+                f"rotation and aberrations cannot be fitted: {error}; give scan_rotation_deg, "
+                "flip and aberrations in the job."
+            ) from None
+        text = f"the given calibration could not be compared with the data: {error}"
+        flags = [{"flag": "calibration signal", "level": "warn", "text": text}]
+        return {"calibration": _table(work, given, _given_alone(given)), "quality": flags}
     return {
-        "calibration": _table(work, given, flip, theta, vector, sigma),
-        "quality": flags,
-        "skewness": abs(skew),
-        "curl_to_divergence": quality,
+        "calibration": _table(work, given, found.as_attributes()),
+        "quality": [flag.as_dict() for flag in found.flags],
+        "polarity": asdict(found.polarity),
+        "explained": found.explained,
+        "misfit": found.misfit,
     }
 
 
-def _load(work: Path, settings: ReduceSettings, given: Given, flip: bool) -> _Data:
+def _blind(work: Path, settings: ReduceSettings, given: Given) -> Calibration:
     reduced = layout.step_folder(work, "reduce")
-    rotation = np.deg2rad(given.scan_rotation_deg or 0.0)
     geometry = Geometry(
         given.voltage_kv * 1e3, given.semiangle_mrad * 1e-3, tuple(given.scan_step_angstrom),  # type: ignore[arg-type]
-        settings.center, settings.radius, rotation, flip,
+        settings.center, settings.radius,
     )  # fmt: skip
-    k_y, k_x = geometry.wavevectors(*window_wavevectors(settings))
-    inside = np.hypot(k_y, k_x) < geometry.aperture
-    electrons, sums = (read_array(reduced, name) for name in ("com_electrons", "com_sums"))
     events = open_store(layout.event_store(work))
     missing = (events.array("frames_present") == 0) | (events.array("sector_mask") != 0)
+    electrons, sums = (read_array(reduced, name) for name in ("com_electrons", "com_sums"))
     seen = np.where((electrons > 0) & ~missing, electrons, np.nan)
-    com = [sums[..., axis] / seen - settings.center[axis] for axis in (0, 1)]
-    com = [np.where(np.isfinite(c), c, np.nanmean(c)) * geometry.pixel_wavevector for c in com]
-    dense = read_array(reduced, "dense")[inside]
-    return _Data(geometry, dense, k_y[inside], k_x[inside], Filler(missing), (com[0], com[1]))
-
-
-def _curl_ratio(com: tuple[np.ndarray, np.ndarray], data: _Data) -> tuple[float, float]:
-    """Rotation of least curl, modulo 180°, and the curl that is left as a share of divergence.
-
-    For g' = R(θ) g: tan 2θ = 2 ΣCD / (ΣD² − ΣC²) with curl C and divergence D of g, taken in
-    Fourier space where the object transfers best.
-    """
-    step = data.geometry.scan_step
-    q_y = np.fft.fftfreq(com[0].shape[0], step[0])[:, None]
-    q_x = np.fft.rfftfreq(com[0].shape[1], step[1])
-    q = np.hypot(q_y, q_x)
-    band = (q > 0.1 * data.geometry.aperture) & (q < 1.2 * data.geometry.aperture)
-    window = np.hanning(com[0].shape[0])[:, None] * np.hanning(com[0].shape[1])
-    g_y, g_x = (np.fft.rfft2((c - c.mean()) * window) for c in com)
-    divergence, curl = (q_y * g_y + q_x * g_x)[band], (q_y * g_x - q_x * g_y)[band]
-    cc, dd = (np.abs(curl) ** 2).sum(), (np.abs(divergence) ** 2).sum()
-    cd = (curl * np.conj(divergence)).real.sum()
-    # Turning g by θ: D' = cos θ D − sin θ C, C' = cos θ C + sin θ D.
-    theta = 0.5 * np.arctan2(-2 * cd, dd - cc)
-    c, s = np.cos(theta), np.sin(theta)
-    left = c * c * cc + s * s * dd + 2 * c * s * cd
-    return float(theta), float(left / max(cc + dd - left, 1e-300))
-
-
-def _mirror(data: _Data, given: Given) -> tuple[bool, float]:
-    row, col = data.com if not data.geometry.flip else data.com[::-1]
-    plain, mirrored = _curl_ratio((row, col), data)[1], _curl_ratio((col, row), data)[1]
-    flip = bool(given.flip) if given.flip is not None else mirrored < 0.8 * plain
-    return flip, mirrored if flip else plain
-
-
-def _modes(data: _Data) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The strongest modes G(k, Q) in units of their noise, with Q and the pixels' amplitude."""
-    k0, step = data.geometry.aperture, data.geometry.scan_step
-    rows, cols = data.dense.shape[1:]
-    q_y, q_x = np.fft.fftfreq(rows, step[0])[:, None], np.fft.rfftfreq(cols, step[1])
-    q = np.hypot(q_y, q_x)
-    band = (q > max(0.15 * k0, 3.0 / (min(rows, cols) * max(step)))) & (q < 1.9 * k0)
-    window = np.hanning(rows)[:, None] * np.hanning(cols)
-    means = np.maximum(data.dense.mean(axis=(1, 2)), 1e-6)
-    norm = np.sqrt((window**2).sum())
-    spectra = np.empty((len(means), int(band.sum())), np.complex64)
-    for pixel, counts in enumerate(data.dense):
-        image = data.filler.fill(counts.astype(np.float32))
-        spectrum = np.fft.rfft2((image - image.mean()) * window)[band]
-        spectra[pixel] = spectrum / (norm * np.sqrt(means[pixel]))
-    power = (np.abs(spectra) ** 2).sum(axis=0)
-    best = np.argsort(power)[::-1][:MODES]
-    y, x = np.broadcast_to(q_y, q.shape)[band][best], np.broadcast_to(q_x, q.shape)[band][best]
-    amplitude = np.sqrt(means / means.mean())
-    return np.ascontiguousarray(spectra[:, best].T.astype(complex)), y, x, amplitude
-
-
-def _explain(data: _Data, given: Given) -> tuple[float, np.ndarray, np.ndarray]:
-    """Rotation [rad], the 12 Cartesian aberrations [Å] and the deviations of all 13."""
-    geo = data.geometry
-    start = np.zeros(13)
-    free = []
-    if given.scan_rotation_deg is None:
-        free.append(0)
-    else:
-        start[0] = np.deg2rad(given.scan_rotation_deg)
-    if given.aberrations is None:
-        free += list(range(1, 1 + len(FITTED)))
-    else:
-        start[1:] = Aberrations(**given.aberrations).cartesian()
-    if not free:
-        return start[0], start[1:], np.zeros(13)
-    g, q_y, q_x, amplitude = _modes(data)
-    edge = geo.aperture / max(2.0, np.sqrt(len(amplitude) / np.pi))
-
-    def energy(trials: np.ndarray) -> np.ndarray:
-        return explained(
-            *project(
-                g,
-                data.k_y,
-                data.k_x,
-                amplitude,
-                q_y,
-                q_x,
-                trials,
-                geo.aperture,
-                geo.wavelength,
-                edge,
-            )
-        )
-
-    depth = geo.wavelength / geo.semiangle**2
-    thetas = start[0] + (np.arange(GRID_ANGLES) * np.pi / GRID_ANGLES if 0 in free else np.zeros(1))
-    defoci = np.linspace(-20, 20, GRID_DEFOCI) * 0.7 * depth if 1 in free else np.array([start[1]])
-    grid = np.tile(start, (thetas.size * defoci.size, 1))
-    grid[:, 0], grid[:, 1] = np.repeat(thetas, defoci.size), np.tile(defoci, thetas.size)
-    best = grid[int(np.argmax(energy(grid)))]
-    orders = np.array([1, *[2] * 3, *[3] * 4, *[4] * 5])
-    scale = np.where(
-        orders == 1, 0.05, 0.3 * geo.wavelength * orders / geo.semiangle ** orders.astype(float)
+    dense = zarr.open_array(str(reduced), path="dense", mode="r")
+    return blind.calibrate(
+        dense,
+        *window_wavevectors(settings),
+        bin_size=settings.bin,
+        geometry=geometry,
+        com=(sums[..., 0] / seen, sums[..., 1] / seen),
+        given=given.known,
+        missing=missing,
     )
-    for upto in (2, 4, 8):
-        chosen = [f for f in free if f < upto]
-        best = _refine(energy, best, chosen, scale)
-    sigma = _curvature(energy, best, free, scale)
-    return float(best[0]), best[1:], sigma
 
 
-def _refine(energy: Any, start: np.ndarray, free: list[int], scale: np.ndarray) -> np.ndarray:
-    if not free:
-        return start
-
-    def loss(step: np.ndarray) -> float:
-        trial = start.copy()
-        trial[free] += step * scale[free]
-        return -float(energy(trial[None])[0])
-
-    found = optimize.minimize(
-        loss,
-        np.zeros(len(free)),
-        method="Powell",
-        options={"xtol": 1e-3, "ftol": 1e-7, "maxiter": 30},
-    )
-    out = start.copy()
-    out[free] += np.atleast_1d(found.x) * scale[free]
-    return out
-
-
-def _curvature(energy: Any, best: np.ndarray, free: list[int], scale: np.ndarray) -> np.ndarray:
-    """Deviations from the curvature: in units of noise, the energy falls by 1/2 at one sigma."""
-    sigma = np.zeros(13)
-    step = 0.05 * scale
-    hessian = np.zeros((len(free), len(free)))
-
-    def at(*moves: tuple[int, int]) -> float:
-        trial = best.copy()
-        for field, sign in moves:
-            trial[field] += sign * step[field]
-        return float(energy(trial[None])[0])
-
-    for i, a in enumerate(free):
-        for j, b in enumerate(free[: i + 1]):
-            value = (
-                at((a, 1), (b, 1))
-                - at((a, 1), (b, -1))
-                - at((a, -1), (b, 1))
-                + at((a, -1), (b, -1))
-            )
-            hessian[i, j] = hessian[j, i] = -value / (4 * step[a] * step[b])
-    # In units of the steps, or the inverse would drown orders of so different a size.
-    unit = step[free]
-    inverse = np.linalg.pinv(hessian * np.outer(unit, unit), hermitian=True)
-    sigma[free] = np.sqrt(np.maximum(np.diag(inverse), 0)) * unit
-    return sigma
-
-
-def _skewness(data: _Data, theta: float, vector: np.ndarray) -> float:
-    geo = data.geometry
-    ssb = SsbGeometry(
-        data.dense.shape[1:],
-        geo.scan_step,
-        theta,
-        geo.aperture,
-        geo.wavelength,
-        vector,
-    )
-    filled = data.filler.fill(data.dense.astype(np.float32))
-    sums = ssb_partial(filled, data.k_y, data.k_x, ssb)
-    intensity = float(filled.mean())
-    found = ssb_finish(sums, intensity, ssb, "wpo")
-    rows, cols = ssb.scan_shape
-    q_y, q_x = np.fft.fftfreq(rows), np.fft.rfftfreq(cols)
-    q = np.hypot(q_y[:, None], q_x)
-    noise = noise_of_sums(sums.noise, sums.noise_count, intensity * rows * cols, intensity)
-    spectrum = ring_wiener(found.spectrum, found.weight, noise, q, 2 / min(rows, cols))
-    band = (q > 0.02) & (q < 0.25)
-    return float(stats.skew(image_of(np.where(band, spectrum, 0), ssb.scan_shape).ravel()))
-
-
-def _table(
-    work: Path, given: Given, flip: bool, theta: float, vector: np.ndarray, sigma: np.ndarray
-) -> dict[str, Any]:
-    disk = json.loads((layout.step_folder(work, "disk") / "disk.json").read_text())
-
-    def item(value: Any, origin: str, uncertainty: Any, unit: str) -> dict[str, Any]:
-        return {"value": value, "origin": origin, "uncertainty": uncertainty, "unit": unit}
-
-    fitted_rotation = given.scan_rotation_deg is None
-    degrees = (np.rad2deg(theta) + 180) % 360 - 180 if fitted_rotation else given.scan_rotation_deg
-    if given.aberrations is not None:
-        aberrations = {
-            name: item(value, "given", None, "rad" if name.startswith("phi") else "Å")
-            for name, value in given.aberrations.items()
-        }
-    else:
-        found = Aberrations.from_cartesian(vector)
-        spread = {"C10": sigma[1], "C12": max(sigma[2:4]), "C21": max(sigma[4:6]),
-                  "C23": max(sigma[6:8])}  # fmt: skip
-        aberrations = {
-            name: item(value, "fitted", float(spread[name]) if name in spread else None,
-                       "rad" if name.startswith("phi") else "Å")
-            for name, value in found.nonzero().items()
-        }  # fmt: skip
+def _given_alone(given: Given) -> dict[str, Any]:
+    """What the job gives, as a calibration would say it."""
     return {
-        "voltage_kv": item(given.voltage_kv, "given", None, "kV"),
-        "semiangle_mrad": item(given.semiangle_mrad, "given", None, "mrad"),
-        "scan_step_angstrom": item(list(given.scan_step_angstrom), "given", None, "Å"),
-        "center_px": item(disk["center_px"], disk["center_origin"], disk["center_sigma"], "px"),
-        "semiangle_px": item(
-            disk["semiangle_px"], disk["semiangle_origin"], disk["semiangle_sigma"], "px"
-        ),
-        "scan_rotation_deg": item(
-            float(degrees),  # type: ignore[arg-type]
-            "fitted" if fitted_rotation else "given",
-            float(np.rad2deg(sigma[0])) if fitted_rotation else None,
-            "°",
-        ),
-        "flip": item(flip, "fitted" if given.flip is None else "given", None, ""),
+        "scan_rotation_deg": Parameter(given.scan_rotation_deg, "given", unit="°").as_dict(),
+        "flip": Parameter(given.flip, "given").as_dict(),
+        "aberrations": {
+            name: Parameter(value, "given", unit=_unit(name)).as_dict()
+            for name, value in (given.aberrations or {}).items()
+        },
+    }
+
+
+def _table(work: Path, given: Given, found: dict[str, Any]) -> dict[str, Any]:
+    """The disk and the instrument beside what was found; aberrations that are left out are 0."""
+    disk = json.loads((layout.step_folder(work, "disk") / "disk.json").read_text())
+    own = _given_alone(given)
+    aberrations = {k: v for k, v in found["aberrations"].items() if v["origin"] != "default"}
+    instrument = {
+        "voltage_kv": Parameter(given.voltage_kv, "given", unit="kV"),
+        "semiangle_mrad": Parameter(given.semiangle_mrad, "given", unit="mrad"),
+        "scan_step_angstrom": Parameter(list(given.scan_step_angstrom), "given", unit="Å"),
+        **{
+            f"{name}_px": Parameter(
+                disk[f"{name}_px"], disk[f"{name}_origin"], disk[f"{name}_sigma"], "px"
+            )
+            for name in ("center", "semiangle")
+        },
+    }
+    table = {name: one.as_dict() for name, one in instrument.items()} | {
+        "scan_rotation_deg": found["scan_rotation_deg"],
+        "flip": found["flip"],
         "aberrations": aberrations,
     }
+    # To the digit as they were given, not as they came back from the fit.
+    return table | {name: item for name, item in own.items() if getattr(given, name) is not None}
+
+
+def _unit(name: str) -> str:
+    return "rad" if name.startswith("phi") else "Å"

@@ -152,9 +152,7 @@ def gather_evidence(
     band = frequency_band(scan_shape, geometry.scan_step, geometry.aperture)
     columns = int(band[1] * scan_shape[1] * geometry.scan_step[1]) + 2
     patches = PatchSums(k_row[disk], k_col[disk], geometry.aperture, scan_shape)
-    power = scan_power(
-        _survey(dense, disk, patches), window, min(columns, scan_shape[1] // 2 + 1)
-    )
+    power = scan_power(_survey(dense, disk, patches), window, min(columns, scan_shape[1] // 2 + 1))
     modes = strongest_modes(power, scan_shape, geometry.scan_step, band, count)
     g, mean = collect_modes(pixel_blocks(dense, disk), window, modes)
     lit = mean > 0.3 * np.median(mean[mean > 0])  # not those in a gap or behind a beam stop

@@ -1,4 +1,4 @@
-"""What a calibration gives: every value with its origin and uncertainty, and what to think of it."""
+"""What a calibration gives: values with origin and uncertainty, and what to think of them."""
 
 from dataclasses import dataclass, field
 from math import degrees
@@ -91,7 +91,7 @@ class Calibration:
             degrees(self.rotation.value),
             self.rotation.origin,
             None if sigma is None else degrees(sigma),
-            "degree",
+            "°",
         )
         return {
             "scan_rotation_deg": rotation.as_dict(),
@@ -138,5 +138,7 @@ def coefficient_parameters(
             size = float(np.sqrt(along @ own @ along))
             turn = float(np.sqrt(across @ own @ across) / (m * value)) if value > 0 else None
         out[name] = Parameter(value, origin, size, "Å")
-        out["phi" + name[1:]] = Parameter(getattr(aberrations, "phi" + name[1:]), origin, turn, "rad")
+        out["phi" + name[1:]] = Parameter(
+            getattr(aberrations, "phi" + name[1:]), origin, turn, "rad"
+        )
     return out

@@ -7,10 +7,12 @@ more and more aberrations. An order is kept only where it explains more than cha
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize
 
+from models.aberrations import ORDERS
 from tasks.calibration.evidence import NAMES, Evidence
 
 ROTATION_STEP = np.deg2rad(4.0)
@@ -26,9 +28,14 @@ HOPELESS = 0.4
 """A valley that explains less than this part of the best is not followed further."""
 GAIN = 3.0
 """An order is kept if each of its coefficients gains so much log-likelihood."""
-THIRD_ORDER_GAIN = 2e-3
+THIRD_ORDER_GAIN = 4e-3
 """Third order must explain this part more: strong phases, which the model of a weak one leaves out,
 look like some 0.2 rad of C30 at the disk's edge."""
+PLAUSIBLE = {1: np.inf, 2: 3e6, 3: 1e8}
+"""Largest coefficients of each order [Å]: where a radian takes more, the order is not fitted."""
+PARTS_OF_MISFIT = 20
+"""What the model leaves out is no noise, independent from pixel to pixel: it has about so many
+independent parts at each frequency (by simulated phases of up to 0.9 rad)."""
 CLOSE = 30.0
 """Valleys that differ by less log-likelihood are both followed to all orders."""
 STAGES = (
@@ -38,6 +45,10 @@ STAGES = (
     ("C32a", "C32b", "C34a", "C34b"),
 )
 """What is added, one after another, to rotation and C10."""
+THIRD_ORDER = 2
+"""Stages from here on are of third order."""
+DIFFERENCE = 1e-3
+"""Of the gradient, in units of ``Evidence.scale``."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,10 @@ class Optimum:
     """Log-likelihood by which the best valley beats the second-best."""
     mirror_margin: float
     """The same, by which it beats the best of the other mirror; infinite if the mirror is given."""
+    significance: float
+    """How far the best place of the grid stands above all others, in their deviations."""
+    signal_share: float
+    """Share of the energy beyond noise that is explained."""
 
 
 def search(
@@ -90,45 +105,77 @@ def search(
         signs turned explains exactly as much.
     """
     first, fine = evidence.strongest(GRID_FREQUENCIES), evidence.strongest(frequencies)
-    valleys = [
-        valley for flip in flips for valley in _valleys(first, flip, fixed, _hinted(hints, flip))
-    ]
-    for flip, trial in hints:
-        if flip in flips:
-            own = _clamp(trial, fixed)
-            valleys.append((float(first.explained(own[None], flip)[0]), flip, own))
+    valleys: list[_Valley] = []
+    significance = 0.0
+    for flip in flips:
+        own = [np.asarray(trial) for mirror, trial in hints if mirror == flip]
+        grid = _Grid(first, fixed, [float(trial[1]) for trial in own])
+        found, above = grid.valleys(first, flip)
+        valleys += found
+        significance = max(significance, above)
+        valleys += [_valley(first, _clamp(trial, fixed), flip) for trial in own]
     start = _free(("rotation", "C10"), fixed)
-    low = _free(("rotation", "C10", *STAGES[0]), fixed)
-    deepest = max(score for score, _, _ in valleys)
-    found = [
-        (*_descend(first, trial, flip, low), flip)
-        for score, flip, trial in valleys
-        if score > HOPELESS * deepest
-    ]
-    found = _distinct(first, found)
-    found = [(*_descend(fine, trial, flip, low), flip) for trial, _, flip in found]
-    found.sort(key=lambda one: -one[1])
-    values = fine.g.size
-    noise = max(1.0, (fine.energy - found[0][1]) / values) * fine.correlation
-    close = [one for one in found[:2] if (found[0][1] - one[1]) / noise < CLOSE]
-    (trial, score, flip), free = _stages(fine, close, start, fixed, noise)
-    best = (trial, score, flip)
-    margin, mirror_margin = _margins(fine, found, best, noise)
-    misfit = (fine.energy - score) / (values - len(fine.modes.q_y))
+    second = _free(("rotation", "C10", *STAGES[0]), fixed)
+    followed = [_descend(first, one, second) for one in _promising(valleys, flips)]
+    noise = _noise(first, max(followed, key=_score))
+    close = [one for one in _distinct(evidence, followed) if _loses(followed, one) < CLOSE * noise]
+    staged = [_stages(fine, _descend(fine, one, second), start, fixed) for one in close]
+    best, free = max(staged, key=lambda one: one[0].score)
+    apart = [one for one in followed if one.flip == best.flip
+             and not _same(evidence, one.trial, best.trial)]  # fmt: skip
+    mirrored = [one for one in followed if one.flip != best.flip]
+    values, modes = fine.g.size, len(fine.modes.q_y)
+    misfit = (fine.energy - best.score) / (values - modes)
+    beyond = max(fine.energy - values, 1e-9)
+    left_out = max(beyond - (best.score - modes), 0.0) / (modes * PARTS_OF_MISFIT)
     return Optimum(
-        trial=trial,
-        flip=flip,
-        explained=score,
+        trial=best.trial,
+        flip=best.flip,
+        explained=best.score,
         free=free,
-        covariance=_covariance(fine, trial, flip, free, max(1.0, misfit) * fine.correlation),
+        covariance=_covariance(fine, best, free, (1.0 + left_out) * fine.correlation),
         misfit=misfit,
-        margin=margin,
-        mirror_margin=mirror_margin if len(flips) > 1 else np.inf,
+        margin=min((_loses(followed, one) / noise for one in apart), default=np.inf),
+        mirror_margin=min((_loses(followed, one) / noise for one in mirrored), default=np.inf),
+        significance=significance,
+        signal_share=float(np.clip((best.score - modes) / beyond, 0, 1)),
     )
 
 
-def _hinted(hints, flip):
-    return [trial[1] for hint, trial in hints if hint == flip]
+class _Valley(NamedTuple):
+    """A trial and the energy that it explains."""
+
+    trial: np.ndarray
+    flip: bool
+    score: float
+
+
+def _score(valley: _Valley) -> float:
+    return valley.score
+
+
+def _valley(evidence: Evidence, trial: np.ndarray, flip: bool) -> _Valley:
+    return _Valley(trial, flip, float(evidence.explained(trial[None], flip)[0]))
+
+
+def _loses(followed: Sequence[_Valley], one: _Valley) -> float:
+    """Energy by which a valley is behind the best."""
+    return max(other.score for other in followed) - one.score
+
+
+def _noise(evidence: Evidence, best: _Valley) -> float:
+    """Energy that is one unit of log-likelihood: noise, or what the model leaves out."""
+    return max(1.0, (evidence.energy - best.score) / evidence.g.size) * evidence.correlation
+
+
+def _promising(valleys: Sequence[_Valley], flips: Sequence[bool]) -> list[_Valley]:
+    """Those that are not hopeless, and two at least of each mirror, for comparison."""
+    deepest = max(one.score for one in valleys)
+    out = []
+    for flip in flips:
+        own = sorted((one for one in valleys if one.flip == flip), key=_score, reverse=True)
+        out += own[:2] + [one for one in own[2:] if one.score > HOPELESS * deepest]
+    return out
 
 
 def _free(names: Sequence[str], fixed: dict[str, float]) -> tuple[str, ...]:
@@ -142,71 +189,80 @@ def _clamp(trial: np.ndarray, fixed: dict[str, float]) -> np.ndarray:
     return out
 
 
-def _valleys(evidence, flip, fixed, focus_hints):
-    """Minima of the grid over rotation and C10, deepest first."""
-    signed = any(value for name, value in fixed.items() if name != "rotation")
-    turn = 2 * pi if signed else pi  # only a given aberration tells θ from θ + π
-    rotations = np.arange(0, turn, ROTATION_STEP)
-    if "rotation" in fixed:
-        rotations = np.array([fixed["rotation"]])
-    depth = evidence.depth_of_focus
-    focus = np.arange(-FOCUS_RANGE, FOCUS_RANGE + 1e-9, FOCUS_STEP) * depth
-    for hint in focus_hints:
-        reach = np.arange(0.6, 1.4, min(0.1, FOCUS_STEP * depth / max(abs(hint), depth)))
-        focus = np.union1d(focus, np.concatenate([reach * hint, -reach * hint]))
-    if "C10" in fixed:
-        focus = np.array([fixed["C10"]])
-    trials = np.zeros((rotations.size, focus.size, len(NAMES)))
-    trials[..., 0], trials[..., 1] = rotations[:, None], focus
-    trials = np.stack([_clamp(one, fixed) for one in trials.reshape(-1, len(NAMES))])
-    score = evidence.explained(trials, flip).reshape(rotations.size, focus.size)
-    around = np.pad(score, ((1, 1), (1, 1)), mode="edge")
-    around[0, 1:-1], around[-1, 1:-1] = (
-        (score[-1], score[0]) if signed else (score[-1, ::-1], score[0, ::-1])
-    )
-    top = np.ones(score.shape, dtype=bool)
-    for dy in range(3):
-        for dx in range(3):
-            top &= score >= around[dy : dy + score.shape[0], dx : dx + score.shape[1]]
-    places = sorted(np.argwhere(top), key=lambda at: -score[tuple(at)])[:VALLEYS]
-    grid = trials.reshape(*score.shape, len(NAMES))
-    return [(float(score[tuple(at)]), flip, grid[tuple(at)]) for at in places]
+class _Grid:
+    """Trials over rotation and C10, as far as these are free."""
+
+    def __init__(
+        self, evidence: Evidence, fixed: dict[str, float], focus_hints: Sequence[float]
+    ) -> None:
+        # Only a given aberration tells θ from θ + π.
+        self.whole_turn = any(value for name, value in fixed.items() if name != "rotation")
+        rotations = np.arange(0, 2 * pi if self.whole_turn else pi, ROTATION_STEP)
+        depth = evidence.depth_of_focus
+        focus = np.arange(-FOCUS_RANGE, FOCUS_RANGE + 1e-9, FOCUS_STEP) * depth
+        for hint in focus_hints:
+            step = min(0.1, FOCUS_STEP * depth / max(abs(hint), depth))
+            reach = np.arange(0.6, 1.4, max(step, 0.01))
+            focus = np.union1d(focus, np.concatenate([reach * hint, -reach * hint]))
+        if "rotation" in fixed:
+            rotations = np.array([fixed["rotation"]])
+        if "C10" in fixed:
+            focus = np.array([fixed["C10"]])
+        trials = np.zeros((rotations.size, focus.size, len(NAMES)))
+        trials[..., 0], trials[..., 1] = rotations[:, None], focus
+        for name, value in fixed.items():
+            trials[..., NAMES.index(name)] = value
+        self.trials = trials
+
+    def valleys(self, evidence: Evidence, flip: bool) -> tuple[list[_Valley], float]:
+        """Local optima, best first, and how far the best stands above the rest."""
+        shape = self.trials.shape[:2]
+        score = evidence.explained(self.trials.reshape(-1, len(NAMES)), flip).reshape(shape)
+        around = np.pad(score, 1, mode="edge")
+        # Half a turn on, the rotation meets itself with the other sign of C10.
+        ends = (score[-1], score[0]) if self.whole_turn else (score[-1, ::-1], score[0, ::-1])
+        around[0, 1:-1], around[-1, 1:-1] = ends
+        near = [around[y : y + shape[0], x : x + shape[1]] for y in range(3) for x in range(3)]
+        top = np.argwhere(score >= np.max(near, axis=0))
+        places = sorted((tuple(at) for at in top), key=lambda at: -score[at])[:VALLEYS]
+        spread = 1.4826 * np.median(np.abs(score - np.median(score)))
+        above = (score.max() - np.median(score)) / max(float(spread), 1e-9)
+        return [_Valley(self.trials[at], flip, float(score[at])) for at in places], float(above)
 
 
-def _descend(evidence, trial, flip, free):
-    """Follow a valley down (BFGS on central differences, all trials of a gradient at once)."""
+def _descend(evidence: Evidence, valley: _Valley, free: Sequence[str]) -> _Valley:
+    """Follow a valley to its end (BFGS on central differences, a gradient's trials at once)."""
     index = [NAMES.index(name) for name in free]
     if not index:
-        return trial, float(evidence.explained(trial[None], flip)[0])
+        return _valley(evidence, valley.trial, valley.flip)
     scale = evidence.scale[index]
     moves = np.concatenate([np.zeros((1, len(index))), np.eye(len(index)), -np.eye(len(index))])
-    moves *= 1e-3
+    moves *= DIFFERENCE
     energy = evidence.energy
 
-    def value_and_slope(part):
-        trials = np.repeat(trial[None], len(moves), axis=0)
+    def value_and_slope(part: np.ndarray) -> tuple[float, np.ndarray]:
+        trials = np.repeat(valley.trial[None], len(moves), axis=0)
         trials[:, index] = (part + moves) * scale
-        score = -evidence.explained(trials, flip) / energy
+        score = -evidence.explained(trials, valley.flip) / energy
         ahead, behind = score[1 : len(index) + 1], score[len(index) + 1 :]
-        return float(score[0]), (ahead - behind) / 2e-3
+        return float(score[0]), (ahead - behind) / (2 * DIFFERENCE)
 
     found = optimize.minimize(
-        value_and_slope, trial[index] / scale, jac=True, method="BFGS",
+        value_and_slope, valley.trial[index] / scale, jac=True, method="BFGS",
         options={"gtol": 2e-6, "maxiter": 60},
     )  # fmt: skip
-    out = trial.copy()
-    out[index] = found.x * scale
-    return out, -float(found.fun) * energy
+    trial = valley.trial.copy()
+    trial[index] = found.x * scale
+    return _Valley(trial, valley.flip, -float(found.fun) * energy)
 
 
-def _distinct(evidence, found):
-    """Different valleys only, two at most of each mirror."""
-    kept: list[tuple] = []
-    for trial, score, flip in sorted(found, key=lambda one: -one[1]):
-        if sum(flip == other[2] for other in kept) >= 2:
-            continue
-        if all(flip != other[2] or not _same(evidence, trial, other[0]) for other in kept):
-            kept.append((trial, score, flip))
+def _distinct(evidence: Evidence, valleys: Sequence[_Valley]) -> list[_Valley]:
+    """Different valleys only, two at most of each mirror, best first."""
+    kept: list[_Valley] = []
+    for one in sorted(valleys, key=_score, reverse=True):
+        own = [other for other in kept if other.flip == one.flip]
+        if len(own) < 2 and not any(_same(evidence, one.trial, other.trial) for other in own):
+            kept.append(one)
     return kept
 
 
@@ -220,62 +276,46 @@ def _same(evidence: Evidence, one: np.ndarray, other: np.ndarray) -> bool:
     )
 
 
-def _stages(evidence, candidates, start, fixed, noise):
+def _stages(
+    evidence: Evidence, valley: _Valley, start: tuple[str, ...], fixed: dict[str, float]
+) -> tuple[_Valley, tuple[str, ...]]:
     """Add order after order, each only if it pays."""
-    best = None
-    for trial, _, flip in candidates:
-        current, score = _descend(evidence, _without(trial, start, fixed), flip, start)
-        free = start
-        for stage in STAGES:
-            more = _free(stage, fixed)
-            if not more:
-                continue
-            begin = trial if stage == STAGES[0] else current
-            tried, gained = _descend(evidence, begin, flip, free + more)
-            least = GAIN * len(more) * noise
-            if stage in STAGES[2:]:
-                least = max(least, THIRD_ORDER_GAIN * score)
-            if gained - score > least:
-                current, score, free = tried, gained, free + more
-        if best is None or score > best[0][1]:
-            best = ((current, score, flip), free)
-    assert best is not None
-    return best
+    bare = np.zeros(len(NAMES))
+    for name in start:
+        bare[NAMES.index(name)] = valley.trial[NAMES.index(name)]
+    current = _descend(evidence, _Valley(_clamp(bare, fixed), valley.flip, 0.0), start)
+    free = start
+    for number, stage in enumerate(STAGES):
+        more = _free(stage, fixed)
+        if not more or evidence.scale[NAMES.index(more[0])] > PLAUSIBLE[ORDERS[more[0][:3]][0]]:
+            continue
+        begin = valley if number == 0 else current
+        tried = _descend(evidence, begin, free + more)
+        least = GAIN * len(more) * _noise(evidence, tried)
+        if number >= THIRD_ORDER:
+            least = max(least, THIRD_ORDER_GAIN * current.score)
+        if tried.score - current.score > least:
+            current, free = tried, free + more
+    return current, free
 
 
-def _without(trial, free, fixed):
-    """The trial with nothing but its free and its given values."""
-    out = np.zeros(trial.shape)
-    for name in free:
-        out[NAMES.index(name)] = trial[NAMES.index(name)]
-    return _clamp(out, fixed)
-
-
-def _margins(evidence, found, best, noise):
-    """Compare valleys by what they explain with second order, as all were taken that far."""
-    own = max(score for trial, score, flip in found
-              if flip == best[2])  # fmt: skip
-    other = [s for t, s, f in found if f == best[2] and s < own and not _same(evidence, t, best[0])]
-    mirrored = [s for _, s, f in found if f != best[2]]
-    margin = (own - max(other)) / noise if other else np.inf
-    return float(margin), float((own - max(mirrored)) / noise if mirrored else np.inf)
-
-
-def _covariance(evidence, trial, flip, free, noise):
-    """Inverse curvature of the log-likelihood, in which a mode's noise is ``noise``."""
+def _covariance(
+    evidence: Evidence, valley: _Valley, free: Sequence[str], noise: float
+) -> np.ndarray:
+    """Inverse curvature of the log-likelihood, of which ``noise`` is the unit of energy."""
     index = np.array([NAMES.index(name) for name in free], dtype=int)
     out = np.zeros((len(NAMES), len(NAMES)))
     if not index.size:
         return out
     scale, n, h = evidence.scale[index], index.size, 0.05
     pairs = [(a, b) for a in range(n) for b in range(a, n)]
-    moves = [h * (s * np.eye(n)[a] + t * np.eye(n)[b]) for a, b in pairs for s in (1, -1)
-             for t in (1, -1)]  # fmt: skip
-    trials = np.repeat(trial[None], len(moves), axis=0)
+    unit = h * np.eye(n)
+    moves = [s * unit[a] + t * unit[b] for a, b in pairs for s in (1, -1) for t in (1, -1)]
+    trials = np.repeat(valley.trial[None], len(moves), axis=0)
     trials[:, index] += np.array(moves) * scale
-    score = -evidence.explained(trials, flip).reshape(-1, 4) @ [1, -1, -1, 1] / (4 * h * h) / noise
+    score = evidence.explained(trials, valley.flip).reshape(-1, 4) @ [-1, 1, 1, -1]
     curvature = np.zeros((n, n))
-    for (a, b), value in zip(pairs, score, strict=True):
+    for (a, b), value in zip(pairs, score / (4 * h * h) / noise, strict=True):
         curvature[a, b] = curvature[b, a] = value
     values, vectors = np.linalg.eigh(curvature)
     values = np.maximum(values, 1e-6)  # a flat direction is unknown by ±1000 rad, not by nothing

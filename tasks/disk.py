@@ -1,0 +1,78 @@
+"""Disk: where the bright-field disk lies on the detector, by the sum of all frames."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gpu_kernels.disk_fit import fit_disk
+from tasks.calibration.given import Given
+from tasks.store import layout
+from tasks.store.events import open_store
+from tasks.store.publish import Manifest, published, write_json
+
+VERSION = 2
+
+
+def measure_disk(
+    work: Path, identity_of_events: str, given: Given, force: bool = False
+) -> tuple[Manifest, bool]:
+    """Fit the bright-field disk, unless the job gives it.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the dataset's steps.
+    identity_of_events : str
+        Identity of the event store.
+    given : Given
+        ``center_px`` and ``semiangle_px`` of the job win over the fit.
+    force : bool
+        Redo what is there.
+
+    Returns
+    -------
+    manifest : Manifest
+        Its summary has ``center_px`` and ``semiangle_px`` with their uncertainty and origin.
+    reused : bool
+        Whether it was there before.
+
+    Raises
+    ------
+    DiskError
+        If there is no disk to fit.
+    """
+
+    def write(aside: Path) -> dict[str, Any]:
+        found = _disk(layout.event_store(work), given)
+        write_json(aside / "disk.json", found)
+        return found
+
+    return published(
+        layout.step_folder(work, "disk"),
+        step="disk",
+        version=VERSION,
+        inputs={"events": identity_of_events},
+        parameters={"center_px": given.center_px, "semiangle_px": given.semiangle_px},
+        write=write,
+        force=force,
+    )
+
+
+def _disk(events: Path, given: Given) -> dict[str, Any]:
+    disk: dict[str, Any] = {"fit": None}
+    if given.center_px is None or given.semiangle_px is None:
+        fit = fit_disk(open_store(events).array("frame_sum"))
+        disk = {
+            "center_px": list(fit.center),
+            "center_sigma": list(fit.center_sigma),
+            "center_origin": "fitted",
+            "semiangle_px": fit.radius,
+            "semiangle_sigma": fit.radius_sigma,
+            "semiangle_origin": "fitted",
+            "fit": asdict(fit),
+        }
+    for name, value in (("center", given.center_px), ("semiangle", given.semiangle_px)):
+        if value is not None:
+            disk[f"{name}_px"] = list(value) if isinstance(value, tuple) else value
+            disk |= {f"{name}_sigma": None, f"{name}_origin": "given"}
+    return disk
