@@ -53,6 +53,9 @@ def cluster(kind: str) -> Iterator[Client]:
                 host="127.0.0.1",
                 protocol="tcp://",
                 dashboard_address=None,
+                # Without an address of its own the scheduler takes port 8787, and complains where
+                # a neighbour's has it.
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                 silence_logs=50,
             ) as local,
             Client(local, set_as_default=False) as client,
