@@ -18,3 +18,13 @@ def twin(request):
     if not SIMULATED and not cuda.is_available():
         pytest.skip("no CUDA device, and NUMBA_ENABLE_CUDASIM is not 1")
     return backend.to_device
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def hardware_twin(request):
+    """The same for kernels made of library calls, which no simulator runs."""
+    if request.param == "cpu":
+        return lambda array: array
+    if SIMULATED or backend.cupy is None or not cuda.is_available():
+        pytest.skip("transforms on a device need CuPy and a CUDA device")
+    return backend.to_device
