@@ -4,12 +4,14 @@ The folder holds ``results.zarr`` (opens with ``xarray.open_zarr``), the images,
 provenance; it replaces the previous one in a single rename, so a reader sees the old or the new.
 """
 
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 
 from models.geometry import Geometry
 from tasks.calibrate import read_calibration
@@ -190,6 +192,10 @@ def write_zarr(results: xr.Dataset, path: Path) -> None:
         for name, array in results.variables.items()
     }
     results.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+    with warnings.catch_warnings():
+        # Every reader that we know takes it; without it xarray warns of a slow opening.
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(path)
 
 
 def read_step(work: Path, step: str, names: list[str]) -> dict[str, np.ndarray]:

@@ -56,7 +56,7 @@ def test_dataset_is_milled_and_whole(milled):
 
 def test_results_open_with_axes_and_units(milled):
     output, _ = milled
-    with xr.open_zarr(output / "small" / "results.zarr", chunks=None, consolidated=False) as found:
+    with xr.open_zarr(output / "small" / "results.zarr", chunks=None) as found:
         assert found.sizes["y"] == found.sizes["x"] == 40
         np.testing.assert_allclose(found.y[1] - found.y[0], 0.3)
         assert found.ssb_phase.attrs["units"] == "rad"
@@ -71,7 +71,7 @@ def test_results_open_with_axes_and_units(milled):
 
 def test_virtual_images_count_every_electron(milled, scan):
     output, _ = milled
-    with xr.open_zarr(output / "small" / "results.zarr", chunks=None, consolidated=False) as found:
+    with xr.open_zarr(output / "small" / "results.zarr", chunks=None) as found:
         total = float(found.electrons.sum())
         assert total == found.attrs["dose"]["electrons_total"]
         disk = float(found.virtual_bf.sum())
@@ -91,7 +91,7 @@ def test_known_calibration_gives_an_image_of_the_truth(milled, scan, tmp_path):
     mill(job(tmp_path / "out", scan, **keys))
     truth = np.load(scan.with_name("small_truth.npz"))["phase"]
     path = tmp_path / "out" / "small" / "results.zarr"
-    with xr.open_zarr(path, chunks=None, consolidated=False) as found:
+    with xr.open_zarr(path, chunks=None) as found:
         image = found.wpo_wiener_phase.values
     inner = (slice(4, -4), slice(4, -4))
     assert np.corrcoef(image[inner].ravel(), truth[inner].ravel())[0, 1] > 0.8
@@ -174,7 +174,7 @@ def test_real_particles_are_calibrated_from_their_data_alone(shared_data, tmp_pa
     keys = {"voltage_kv": 300, "semiangle_mrad": 1.03, "scan_step_angstrom": 31.25}
     mill(job(tmp_path / "out", path, **keys))
     results = tmp_path / "out" / "rotavirus_events" / "results.zarr"
-    with xr.open_zarr(results, chunks=None, consolidated=False) as found:
+    with xr.open_zarr(results, chunks=None) as found:
         calibration = found.attrs["calibration"]
         phase = found.ssb_wiener_phase.values
     assert np.hypot(*np.subtract(calibration["center_px"]["value"], (125.95, 127.78))) < 0.71
