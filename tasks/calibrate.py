@@ -14,6 +14,7 @@ import zarr
 from distributed import Client
 
 from models.aberrations import Aberrations
+from models.electron import wavelength
 from models.geometry import Geometry
 from tasks.calibration import blind
 from tasks.calibration.given import Given
@@ -113,10 +114,13 @@ def _fit(work_path: str, settings: ReduceSettings, given: Given) -> dict[str, An
             ) from None
         text = f"the given calibration could not be compared with the data: {error}"
         flags = [{"flag": "calibration signal", "level": "warn", "text": text}]
-        return {"calibration": _table(work, given, _given_alone(given)), "quality": flags}
+        return {
+            "calibration": _table(work, given, _given_alone(given)),
+            "quality": flags + _sampling(given),
+        }
     return {
         "calibration": _table(work, given, found.as_attributes()),
-        "quality": [flag.as_dict() for flag in found.flags],
+        "quality": [flag.as_dict() for flag in found.flags] + _sampling(given),
         "polarity": asdict(found.polarity),
         "explained": found.explained,
         "misfit": found.misfit,
@@ -143,6 +147,19 @@ def _blind(work: Path, settings: ReduceSettings, given: Given) -> Calibration:
         given=given.known,
         missing=missing,
     )
+
+
+def _sampling(given: Given) -> list[dict[str, str]]:
+    """Say so where the scan step, and not the aperture, limits what can be resolved."""
+    finest = wavelength(given.voltage_kv * 1e3) / (4 * given.semiangle_mrad * 1e-3)
+    step = max(given.scan_step_angstrom)
+    if step <= finest:
+        return []
+    text = (
+        f"the scan step of {step:.4g} Å is coarser than the {finest:.3g} Å that SSB could use: its "
+        f"images end at the scan's own {2 * step:.4g} Å, and finer detail folds back into them"
+    )
+    return [{"flag": "sampling", "level": "ok", "text": text}]
 
 
 def _given_alone(given: Given) -> dict[str, Any]:
