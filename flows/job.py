@@ -5,15 +5,32 @@ that nobody finds the second mistake after the first night.
 """
 
 import glob
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from flows.options import (
+    DenseOptions,
+    DpcOptions,
+    Length,
+    Options,
+    RadialOptions,
+    ScanRegion,
+    SsbOptions,
+    Vacuum,
+    VirtualDetector,
+    pair,
+)
+from flows.places import fault, lines_of, once, place_and_message, repeated_keys, yaml_fault
 from models.aberrations import NAMES, Aberrations
+from tasks.masks import MaskError, read_mask
 
+RESERVED = dict.fromkeys(("bf", "abf", "adf"), "a standard detector has it")
+RESERVED_REGIONS = {"vacuum": "give the key 'vacuum' instead"}
 STEPS = ("virtual", "dpc", "ssb")
 """Steps that a job may ask for, in the order in which they run."""
 
@@ -36,10 +53,6 @@ def _within(low: float, high: float, unit: str, hint: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _pair(value: Any) -> Any:
-    return (value, value) if isinstance(value, int | float | str) else value
-
-
 Step = Annotated[
     float, _within(0.001, 1e4, "Å", "the scan step is the distance of neighbouring positions in Å")
 ]
@@ -59,38 +72,6 @@ def _known_aberrations(values: dict[str, float]) -> dict[str, float]:
     return values
 
 
-class Options(BaseModel):
-    """Base of everything that a job file holds: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class VirtualDetector(Options):
-    """One annular detector."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")
-    inner_mrad: float = Field(ge=0)
-    outer_mrad: float = Field(gt=0)
-
-
-class SsbOptions(Options):
-    """Single-sideband ptychography."""
-
-    sidebands: Literal["both", "left", "right"] = "both"
-    wiener: bool = True
-    """Also write the Wiener-weighted phases."""
-
-
-class DpcOptions(Options):
-    """Differential phase contrast."""
-
-    method: Literal["closed", "iterative"] = "closed"
-    boundary: Literal["mirror", "periodic"] = "mirror"
-    iterations: int = Field(default=64, ge=1, le=10_000)
-    high_pass: float = Field(default=0.0, ge=0)
-    low_pass: float = Field(default=0.0, ge=0)
-
-
 class Dataset(Options):
     """One recording and how it is to be milled."""
 
@@ -100,7 +81,7 @@ class Dataset(Options):
     semiangle_mrad: (
         Annotated[float, _within(0.05, 300, "mrad", "did you give rad or degrees?")] | None
     ) = None
-    scan_step_angstrom: Annotated[tuple[Step, Step], BeforeValidator(_pair)] | None = None
+    scan_step_angstrom: Annotated[tuple[Step, Step], BeforeValidator(pair)] | None = None
     scan_rotation_deg: (
         Annotated[float, _within(-360, 360, "degrees", "did you give mrad?")] | None
     ) = None
@@ -111,13 +92,19 @@ class Dataset(Options):
     )
     aberrations: Annotated[dict[str, float], AfterValidator(_known_aberrations)] | None = None
     array: str | None = None
-    scan_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
-    detector_shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    scan_shape: tuple[Length, Length] | None = None
+    detector_shape: tuple[Length, Length] | None = None
     drop_flyback: bool = False
     threshold: float | None = None
     out_of_range: Literal["error", "drop"] = "error"
     steps: tuple[Literal["virtual", "dpc", "ssb"], ...] = STEPS  # type: ignore[assignment]
+    scan_bin: int = Field(default=1, ge=1, le=64)
+    """Scan positions along a side that are summed into one, for everything that follows."""
     detectors: tuple[VirtualDetector, ...] = ()
+    radial: RadialOptions = RadialOptions()
+    regions: tuple[ScanRegion, ...] = ()
+    vacuum: Vacuum | None = None
+    dense: DenseOptions | None = None
     disk_bins: int = Field(default=24, ge=8, le=256)
     """Binned detector pixels across the bright-field disk, for SSB."""
     dpc: DpcOptions = DpcOptions()
@@ -165,29 +152,29 @@ def read_job(path: str | Path) -> Job:
     except UnicodeDecodeError as error:
         raise JobError(str(path), [f"the file is not UTF-8 text: {error.reason}"]) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise JobError(str(path), [_yaml_fault(error)]) from error
+        raise JobError(str(path), [yaml_fault(error)]) from error
     if not isinstance(raw, dict):
         raise JobError(str(path), ["line 1: a job is a mapping with output and datasets"])
-    return check_job(raw, str(path), file.resolve().parent, dict(_lines(root)))
+    return check_job(raw, str(path), file.resolve().parent, dict(lines_of(root)))
 
 
 def check_job(
     raw: dict[str, Any], name: str, folder: Path, lines: dict[tuple, int] | None = None
 ) -> Job:
     """Check a job given as a mapping; see ``read_job``."""
-    lines, faults = lines or {}, _repeated_keys(lines or {})
+    lines, faults = lines or {}, repeated_keys(lines or {})
     raw = dict(raw)
     defaults = raw.pop("defaults", None) or {}
     datasets = raw.get("datasets")
     if not isinstance(defaults, dict):
-        faults.append(_fault(lines, ("defaults",), "must be a mapping of dataset keys"))
+        faults.append(fault(lines, ("defaults",), "must be a mapping of dataset keys"))
         defaults = {}
     origins: list[int] = []
     if isinstance(datasets, list):
         merged = []
         for number, entry in enumerate(datasets):
             if not isinstance(entry, dict):
-                faults.append(_fault(lines, ("datasets", number), "must be a mapping with a path"))
+                faults.append(fault(lines, ("datasets", number), "must be a mapping with a path"))
                 continue
             for one in _expanded(entry, folder, lines, number, faults):
                 merged.append({**defaults, **one})
@@ -197,18 +184,42 @@ def check_job(
         job = Job.model_validate(raw)
     except ValidationError as error:
         faults += [
-            _fault(lines, *_place(item, origins, lines))
+            fault(lines, *place_and_message(item, origins, lines))
             for item in error.errors(include_url=False)
             if not (
                 item["loc"] == ("datasets",) and item["type"] == "too_short" and raw["datasets"]
             )
         ]
-        raise JobError(name, _once(faults)) from error
+        raise JobError(name, once(faults)) from error
+    job = _with_full_paths(job, folder)
     faults += _contradictions(job, origins, lines)
     if faults:
-        raise JobError(name, _once(faults))
-    output = Path(job.output).expanduser()
-    return job.model_copy(update={"output": str((folder / output).resolve())})
+        raise JobError(name, once(faults))
+    return job
+
+
+def _with_full_paths(job: Job, folder: Path) -> Job:
+    """The same job with the output and every mask as absolute paths."""
+
+    def full(path: str) -> str:
+        return str((folder / Path(path).expanduser()).resolve())
+
+    def moved(one: Any) -> Any:
+        if one is None or one.mask is None:
+            return one
+        return one.model_copy(update={"mask": full(one.mask)})
+
+    datasets = tuple(
+        dataset.model_copy(
+            update={
+                "detectors": tuple(moved(one) for one in dataset.detectors),
+                "regions": tuple(moved(one) for one in dataset.regions),
+                "vacuum": moved(dataset.vacuum),
+            }
+        )
+        for dataset in job.datasets
+    )
+    return job.model_copy(update={"output": full(job.output), "datasets": datasets})
 
 
 def _expanded(
@@ -222,18 +233,23 @@ def _expanded(
     full = str(folder / Path(path).expanduser())
     found = [full] if Path(full).exists() else sorted(glob.glob(full, recursive=True))
     if not found:
-        faults.append(_fault(lines, ("datasets", number, "path"), f"no such file: {full}"))
+        faults.append(fault(lines, ("datasets", number, "path"), f"no such file: {full}"))
         found = [full]  # its other keys are checked all the same
     if len(found) > 1 and entry.get("name"):
         faults.append(
-            _fault(
+            fault(
                 lines,
                 ("datasets", number, "name"),
                 f"one name for {len(found)} files that {path} stands for; leave the name away",
             )
         )
     for one in found:
-        yield {"name": Path(one).name.split(".")[0]} | entry | {"path": one}
+        yield {"name": _name_for(one)} | entry | {"path": one}
+
+
+def _name_for(path: str) -> str:
+    """A dataset's name from that of its file, with what a folder can be called everywhere."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", Path(path).stem).lstrip("._+-")[:100] or "dataset"
 
 
 def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:
@@ -246,7 +262,7 @@ def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> li
 
         if dataset.name in seen:
             faults.append(
-                _fault(
+                fault(
                     lines,
                     place("name"),
                     f"two datasets are called '{dataset.name}' ({seen[dataset.name]} and "
@@ -261,82 +277,40 @@ def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> li
         ]
         if needed:
             faults.append(
-                _fault(
+                fault(
                     lines,
                     ("datasets", origin),
                     f"{dataset.name}: {', '.join(needed)} missing; the file does not hold it and "
                     "no phase in rad or length in Å can be had without it",
                 )
             )
-        for number, detector in enumerate(dataset.detectors):
-            if detector.inner_mrad >= detector.outer_mrad:
-                faults.append(
-                    _fault(
-                        lines,
-                        ("datasets", origin, "detectors", number),
-                        f"inner_mrad {detector.inner_mrad:g} is not below outer_mrad "
-                        f"{detector.outer_mrad:g}",
-                    )
-                )
+        faults += _names_and_masks(dataset, ("datasets", origin), lines)
     return faults
 
 
-def _place(item: Any, origins: list[int], lines: dict[tuple, int]) -> tuple[tuple, str]:
-    """Where in the file a fault of pydantic's stands, and what to say of it."""
-    place = tuple(item["loc"])
-    if len(place) > 1 and place[0] == "datasets" and isinstance(place[1], int):
-        place = ("datasets", origins[place[1]], *place[2:])
-        if place not in lines and len(place) > 2 and ("defaults", *place[2:]) in lines:
-            place = ("defaults", *place[2:])
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        message = "this key is not known"
-    elif item["type"] == "missing":
-        message = "this key is missing"
-    elif item["type"] not in ("value_error",):
-        message += f", found {item.get('input')!r}"
-    return place, message
+def _names_and_masks(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> list[str]:
+    """Names that stand twice, and mask files that hold no mask."""
+    faults: list[str] = []
+    for key, taken in (("detectors", RESERVED), ("regions", RESERVED_REGIONS)):
+        seen = dict(taken)
+        for number, one in enumerate(getattr(dataset, key)):
+            if one.name in seen:
+                message = f"the name '{one.name}' is taken: {seen[one.name]}"
+                faults.append(fault(lines, (*at, key, number, "name"), message))
+            seen[one.name] = f"{key} {number} has it, give each a name of its own"
+    for place, mask in _masks(dataset):
+        try:
+            read_mask(mask)
+        except MaskError as error:
+            faults.append(fault(lines, (*at, *place, "mask"), str(error)))
+    return faults
 
 
-def _fault(lines: dict[tuple, int], place: tuple, message: str) -> str:
-    known = place
-    while known and known not in lines:
-        known = known[:-1]
-    line = f"line {lines[known]}: " if known in lines and lines else ""
-    return f"{line}{'.'.join(str(part) for part in place)}: {message}"
-
-
-def _lines(node: yaml.Node | None, place: tuple = ()) -> Iterator[tuple[tuple, int]]:
-    """Line of every key and item of the file; a key that stands twice leaves a mark."""
-    if node is None:
-        return
-    yield place, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            yield from _lines(value, (*place, key.value))
-            yield (*place, key.value), key.start_mark.line + 1
-            if key.value in seen:
-                yield ("repeated", *place, key.value), key.start_mark.line + 1
-            seen.add(key.value)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            yield from _lines(value, (*place, number))
-
-
-def _repeated_keys(lines: dict[tuple, int]) -> list[str]:
-    return [
-        f"line {line}: {'.'.join(map(str, place[1:]))}: this key stands twice"
-        for place, line in lines.items()
-        if place and place[0] == "repeated"
-    ]
-
-
-def _yaml_fault(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}: " if mark is not None else ""
-    return f"{where}this is not YAML: {getattr(error, 'problem', None) or error}"
-
-
-def _once(faults: list[str]) -> list[str]:
-    return list(dict.fromkeys(faults))
+def _masks(dataset: Dataset) -> Iterator[tuple[tuple, str]]:
+    """Every mask file that a dataset names, with its place in the job."""
+    for key in ("detectors", "regions"):
+        for number, one in enumerate(getattr(dataset, key)):
+            if one.mask is not None:
+                yield (key, number), one.mask
+    if dataset.vacuum is not None and dataset.vacuum.mask is not None:
+        yield ("vacuum",), dataset.vacuum.mask

@@ -10,6 +10,7 @@ from distributed import Client
 from prefect import flow
 from rich.console import Console
 
+from flows.chosen import chosen_reductions
 from flows.clusters import cluster
 from flows.job import STEPS, Dataset
 from flows.progress import step_lines
@@ -20,7 +21,7 @@ from tasks.calibration.given import Given
 from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
 from tasks.ingest import ReaderOptions, ingest
-from tasks.reduce import Annulus, ReduceSettings, reduce, standard_annuli
+from tasks.reduce import ReduceSettings, reduce
 from tasks.ssb import SsbSettings, ssb
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store
@@ -122,21 +123,9 @@ def reader_options(dataset: Dataset) -> ReaderOptions:
 
 
 def reduce_settings(dataset: Dataset, events: EventStore, disk: Manifest) -> ReduceSettings:
-    """What to take from the events: the standard detectors, and those that the job adds."""
+    """What to take from the events: the standard detectors, and all that the job adds."""
     center, radius = tuple(disk.summary["center_px"]), float(disk.summary["semiangle_px"])
-    per_mrad = radius / (dataset.semiangle_mrad or 1.0)
-    annuli = standard_annuli(radius, events.detector_shape) if "virtual" in dataset.steps else ()
-    return ReduceSettings(
-        detector_shape=events.detector_shape,
-        center=center,
-        radius=radius,
-        annuli=annuli
-        + tuple(
-            Annulus(f"virtual_{d.name}", d.inner_mrad * per_mrad, d.outer_mrad * per_mrad)
-            for d in dataset.detectors
-        ),
-        disk_bins=dataset.disk_bins,
-    )
+    return chosen_reductions(dataset, events.scan_shape, events.detector_shape, center, radius)
 
 
 def ingest_file(

@@ -1,9 +1,11 @@
 """Reduce: one pass over the events gives everything that the later steps read.
 
-Virtual detector images, the moments of the bright-field disk, and the disk binned to a dense array
-of (detector pixel, scan_y, scan_x), the layout in which the scan is Fourier-transformed.
+Virtual detector images, radial sums, sums of frames over regions of the scan, the moments of the
+bright-field disk, and the disk binned to a dense array of (detector pixel, scan_y, scan_x), the
+layout in which the scan is Fourier-transformed. Every reduction accounts for every electron.
 """
 
+import shutil
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from math import ceil
@@ -14,26 +16,26 @@ import numpy as np
 import zarr
 from distributed import Client
 
-from gpu_kernels.pixel_plan import PixelPlan, annular_masks, plan_pixels, window_bins
-from gpu_kernels.reduction import reduce_events
+from gpu_kernels.pixel_plan import (
+    PixelPlan,
+    annular_masks,
+    plan_pixels,
+    radial_bins,
+    window_bins,
+)
+from gpu_kernels.reduction import Reductions, reduce_events
+from tasks import dense, region_sums
+from tasks.detectors import Annulus, MaskDetector, RadialSettings
+from tasks.regions import Region
 from tasks.store import events as store
 from tasks.store import layout
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.units import run_units
 
-VERSION = 1
+VERSION = 2
 PIXELS_PER_BLOCK = 32
 """Detector pixels of one chunk of the dense array, and of one unit of the transforms."""
 DENSE_TYPE = np.uint16
-
-
-@dataclass(frozen=True)
-class Annulus:
-    """A virtual detector between two radii around the centre of the disk [px]."""
-
-    name: str
-    inner: float
-    outer: float
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,17 @@ class ReduceSettings:
     """(row, col) of the disk's centre [px]."""
     radius: float
     """Radius of the disk [px]."""
-    annuli: tuple[Annulus, ...]
+    annuli: tuple[Annulus | MaskDetector, ...]
+    """Virtual detectors, of whatever shape."""
     disk_bins: int
     """Binned pixels across the disk."""
+    radial: RadialSettings | None = None
+    regions: tuple[Region, ...] = ()
+    """Regions of the scan whose frames are summed."""
+    pick_vacuum: bool = False
+    """Also look for a region without specimen, and sum its frames."""
+    export: dense.DenseSettings | None = None
+    """A 4D array for other programs."""
 
     @property
     def bin(self) -> int:
@@ -64,15 +74,13 @@ class ReduceSettings:
         """Binned pixels of the window."""
         return self.window**2
 
-
-def standard_annuli(radius: float, detector_shape: tuple[int, int]) -> tuple[Annulus, ...]:
-    """Bright field (the disk), annular bright field (its outer half) and annular dark field."""
-    corner = float(np.hypot(*detector_shape))
-    return (
-        Annulus("virtual_bf", 0.0, radius),
-        Annulus("virtual_abf", 0.5 * radius, radius),
-        Annulus("virtual_adf", 1.1 * radius, corner),
-    )
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides the result; a mask counts by what is in it, not by where it lies."""
+        return asdict(self) | {
+            "annuli": [one.parameters for one in self.annuli],
+            "regions": [one.parameters for one in self.regions],
+        }
 
 
 def window_wavevectors(settings: ReduceSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +118,10 @@ def reduce(
     -------
     manifest : Manifest
         Of the step's folder: ``virtual`` (detectors, y, x), ``com_electrons`` (y, x), ``com_sums``
-        (y, x, 2) and ``dense`` (pixels, y, x).
+        (y, x, 2), ``dense`` (pixels, y, x), ``ring_electrons`` and ``ring_pixels`` (rings + 1,),
+        ``radial`` (y, x, rings) with ``radial_overflow`` (y, x), ``region_<name>`` (rows, cols) and
+        ``export`` (y, x, rows, cols), those that were asked for. Its summary has ``kept``:
+        electrons inside and outside of each reduction, by name; ``regions``; and ``frames``.
     reused : bool
         Whether it was there before.
     """
@@ -119,7 +130,7 @@ def reduce(
         step="reduce",
         version=VERSION,
         inputs={"events": identity_of_events},
-        parameters=asdict(settings),
+        parameters=settings.parameters,
         write=lambda aside: _write(aside, events, settings, client),
         force=force,
     )
@@ -136,11 +147,29 @@ def _write(
         "reduce", _reduce_slab, [(events, str(aside), slab, settings) for slab in todo], client
     )
     facts = [finished_unit(aside, _unit(slab)) or {} for slab in range(recording.slabs)]
+    kept = {name: sum(f["kept"][name] for f in facts) for name in facts[0]["kept"]}
+    if settings.radial is not None:
+        kept["rings"] = _sum_rings(aside, recording, settings)
+    regions = region_sums.gather(aside, recording, settings.regions)
+    if settings.pick_vacuum:
+        regions |= region_sums.sum_vacuum(aside, recording, settings.radius, client)
+    _account(kept, recording.events, recording.path)
     return {
-        "events": sum(f["events"] for f in facts),
-        "dense_kept": sum(f["dense_kept"] for f in facts),
-        "dense_dropped": sum(f["dense_dropped"] for f in facts),
+        "events": recording.events,
+        "frames": int(recording.array("frames_present").sum(dtype=np.int64)),
+        "kept": {name: [inside, recording.events - inside] for name, inside in kept.items()},
+        "regions": regions,
     }
+
+
+def _account(kept: dict[str, int], events: int, path: str) -> None:
+    """Hold the sums against the events that there are: none may be lost or counted twice."""
+    for name in ("all", "radial", "rings"):
+        if kept.get(name, events) != events:
+            raise RuntimeError(
+                f"{path}: the reduction '{name}' counted {kept[name]} of {events} electrons; this "
+                "is a fault of the program, please report it."
+            )
 
 
 def _unit(slab: int) -> str:
@@ -149,16 +178,25 @@ def _unit(slab: int) -> str:
 
 def _lay_out(aside: Path, recording: store.EventStore, settings: ReduceSettings) -> None:
     height, width = recording.scan_shape
-    rows = recording.slab_rows
+    rows, n = recording.slab_rows, len(settings.annuli)
     zarr.create_group(str(aside), overwrite=False) if not (aside / "zarr.json").exists() else None
-    for name, shape, dtype, chunks in (
-        ("virtual", (len(settings.annuli), height, width), np.uint32,
-         (len(settings.annuli), rows, width)),
+    arrays: list[tuple[str, tuple[int, ...], Any, tuple[int, ...]]] = [
+        ("virtual", (n, height, width), np.uint32, (n, rows, width)),
         ("com_electrons", (height, width), np.uint32, (rows, width)),
         ("com_sums", (height, width, 2), np.int64, (rows, width, 2)),
         ("dense", (settings.pixels, height, width), DENSE_TYPE, (PIXELS_PER_BLOCK, rows, width)),
-    ):  # fmt: skip
+    ]
+    if settings.radial is not None and settings.radial.full:
+        rings = settings.radial.rings
+        few = dense.whole_rows(recording, 4 * width * rings)
+        arrays.append(("radial", (height, width, rings), np.uint32, (few, width, rings)))
+        arrays.append(("radial_overflow", (height, width), np.uint32, (rows, width)))
+    for name, shape, dtype, chunks in arrays:
         store.create_array(aside, name, shape, dtype, chunks)
+    if settings.export is not None:
+        dense.check_size(settings.export, recording.scan_shape, aside)
+        dense.lay_out(aside, recording, settings.export)
+    shutil.rmtree(aside / region_sums.PARTS, ignore_errors=True)
 
 
 @lru_cache(maxsize=2)
@@ -169,43 +207,86 @@ def _window(settings: ReduceSettings) -> tuple[np.ndarray, tuple[int, int]]:
 @lru_cache(maxsize=2)
 def _plan(settings: ReduceSettings) -> PixelPlan:
     # Built once in each worker rather than sent with every unit: it is megabytes.
-    masks = [
-        annular_masks(settings.detector_shape, settings.center, [(a.inner, a.outer)])[0]
-        for a in settings.annuli
-    ]
-    disk = annular_masks(settings.detector_shape, settings.center, [(0.0, settings.radius)])[0]
+    shape, center, radial = settings.detector_shape, settings.center, settings.radial
+    masks = np.zeros((len(settings.annuli), *shape), bool)
+    for number, detector in enumerate(settings.annuli):
+        masks[number] = detector.mask(shape, center)
+    rings = None
+    if radial is not None and radial.full:
+        rings = radial_bins(shape, center, radial.width, radial.rings)
     return plan_pixels(
-        settings.detector_shape,
-        masks=np.array(masks),
-        com_mask=disk,
+        shape,
+        masks=masks,
+        com_mask=annular_masks(shape, center, [(0.0, settings.radius)])[0],
+        radial_bin=rings,
         dense_bin=_window(settings)[0],
         dense_size=settings.pixels,
     )
 
 
 def _reduce_slab(events: str, folder: str, slab: int, settings: ReduceSettings) -> None:
-    recording = store.open_store(events)
-    first, last = recording.rows(slab)
+    recording, aside = store.open_store(events), Path(folder)
     indptr, indices = recording.read(slab)
     sums = reduce_events(indptr, indices, _plan(settings), frame_sum=False, dense_dtype=DENSE_TYPE)
-    assert sums.virtual is not None and sums.com_electrons is not None
-    assert sums.com_sums is not None and sums.dense is not None
-    shape = (last - first, recording.scan_shape[1])
-    group = zarr.open_group(folder, mode="r+")
-    group["virtual"][:, first:last] = sums.virtual.reshape(-1, *shape)
-    group["com_electrons"][first:last] = sums.com_electrons.reshape(shape)
-    group["com_sums"][first:last] = sums.com_sums.reshape(*shape, 2)
-    group["dense"][:, first:last] = sums.dense.reshape(-1, *shape)
-    number = first // recording.slab_rows
+    files, kept = _write_images(aside, recording, slab, sums, settings)
+    files += region_sums.write_part(aside, recording, slab, indptr, indices, settings.regions)
+    if settings.export is not None:
+        written, kept["export"], _ = dense.write_slab(
+            aside, recording, slab, indptr, indices, settings.export
+        )
+        files += written
+    record_unit(aside, _unit(slab), files, {"kept": kept | {"all": int(indices.size)}})
+
+
+def _write_images(
+    aside: Path, recording: store.EventStore, slab: int, sums: Reductions, settings: ReduceSettings
+) -> tuple[list[Path], dict[str, int]]:
+    """Write a slab's part of every image; returns the files, and the electrons in each."""
+    assert sums.virtual is not None
+    assert sums.com_electrons is not None
+    assert sums.com_sums is not None
+    assert sums.dense is not None
+    (first, last), width = recording.rows(slab), recording.scan_shape[1]
+    shape, rows = (last - first, width), slice(first, last)
+
+    def put(name: str, where: Any, data: np.ndarray) -> None:
+        store.open_for_writing(aside, name)[where] = data
+
+    put("virtual", (slice(None), rows), sums.virtual.reshape(-1, *shape))
+    put("com_electrons", rows, sums.com_electrons.reshape(shape))
+    put("com_sums", rows, sums.com_sums.reshape(*shape, 2))
+    put("dense", (slice(None), rows), sums.dense.reshape(-1, *shape))
     files = [
-        Path(folder) / f"virtual/c/0/{number}/0",
-        Path(folder) / f"com_electrons/c/{number}/0",
-        Path(folder) / f"com_sums/c/{number}/0/0",
-        *Path(folder).glob(f"dense/c/*/{number}/0"),
+        *aside.glob(f"virtual/c/0/{slab}/0"),
+        aside / f"com_electrons/c/{slab}/0",
+        aside / f"com_sums/c/{slab}/0/0",
+        *aside.glob(f"dense/c/*/{slab}/0"),
     ]
-    facts = {
-        "events": int(indices.size),
-        "dense_kept": int(sums.dense_kept),
-        "dense_dropped": int(sums.dense_dropped),
-    }
-    record_unit(Path(folder), _unit(slab), files, facts)
+    names = (detector.name for detector in settings.annuli)
+    kept = dict(zip(names, sums.virtual.sum(axis=1, dtype=np.int64).tolist(), strict=True))
+    kept |= {"disk": int(sums.com_electrons.sum(dtype=np.int64)), "dense": sums.dense_kept}
+    if sums.radial is not None:
+        assert settings.radial is not None
+        # Rings beyond the farthest pixel are not in the sums.
+        each = np.zeros((*shape, settings.radial.rings + 1), np.uint32)
+        each[..., : sums.radial.shape[1]] = sums.radial.reshape(*shape, -1)
+        put("radial", rows, each[..., :-1])
+        put("radial_overflow", rows, each[..., -1])
+        few = store.open_for_writing(aside, "radial").chunks[0]
+        files += [aside / f"radial/c/{n}/0/0" for n in range(first // few, -(-last // few))]
+        files.append(aside / f"radial_overflow/c/{slab}/0")
+        kept["radial"] = int(sums.radial.sum(dtype=np.int64))
+    return files, kept
+
+
+def _sum_rings(aside: Path, recording: store.EventStore, settings: ReduceSettings) -> int:
+    """Write the rings of the whole scan from its sum of frames; returns the electrons in them."""
+    assert settings.radial is not None
+    radial, frames = settings.radial, recording.array("frame_sum")
+    rings = radial_bins(settings.detector_shape, settings.center, radial.width, radial.rings)
+    pixels = np.bincount(rings.ravel(), minlength=radial.rings + 1)
+    electrons = np.zeros(radial.rings + 1, np.int64)
+    np.add.at(electrons, rings.ravel(), frames.ravel().astype(np.int64))
+    store.write_array(aside, "ring_electrons", electrons)
+    store.write_array(aside, "ring_pixels", pixels.astype(np.int64))
+    return int(electrons.sum())

@@ -5,7 +5,7 @@ provenance; it replaces the previous one in a single rename, so a reader sees th
 """
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import zarr
 from models.geometry import Geometry
 from tasks.calibrate import read_calibration
 from tasks.reduce import ReduceSettings
+from tasks.reduced import angles, link_radial, publish_dense, reduced_variables
 from tasks.report.images import write_images
 from tasks.report.page import write_report
 from tasks.store import layout
@@ -34,13 +35,10 @@ from tasks.store.publish import (
 )
 from tasks.store.source import Source
 
-VERSION = 1
+VERSION = 2
 
 LONG_NAMES = {
     "electrons": ("electrons at each scan position", "e"),
-    "virtual_bf": ("bright field", "e"),
-    "virtual_abf": ("annular bright field", "e"),
-    "virtual_adf": ("annular dark field", "e"),
     "com_y": ("centre of mass of the bright-field disk along y", "1/Å"),
     "com_x": ("centre of mass of the bright-field disk along x", "1/Å"),
     "dpc_phase": ("phase from differential phase contrast", "rad"),
@@ -63,6 +61,11 @@ class Gathered:
     calibration: dict[str, Any]
     """As the root attribute ``calibration`` of the results."""
     quality: list[dict[str, str]]
+    work: Path
+    """Folder of the dataset's steps."""
+    reduction: ReduceSettings
+    reduced: xr.Dataset
+    """Variables of the reduction."""
     images: dict[str, tuple[np.ndarray, str, dict[str, Any]]]
     """(y, x) image, name of the step that made it, its parameters; by variable."""
     job: dict[str, Any]
@@ -99,10 +102,13 @@ def dataset_of(gathered: Gathered) -> xr.Dataset:
         ),
         "pacbed": (
             ("ky", "kx"),
-            (events.array("frame_sum") / max(1, int(frames.sum()))).astype(np.float32),
+            events.array("frame_sum") / max(1, int(frames.sum())),
             _axis("mean diffraction pattern", "e") | {"step": "ingest", "parameters": {}},
         ),
     }
+    if gathered.reduction.radial is not None:
+        coordinates["radius"] = angles(gathered.reduction.radial, geometry)
+    variables |= {str(name): variable for name, variable in gathered.reduced.data_vars.items()}
     for name, (data, step, parameters) in gathered.images.items():
         variables[name] = _image(data.astype(np.float32), name, step, parameters)
     return xr.Dataset(
@@ -155,6 +161,7 @@ def publish_results(gathered: Gathered, output: Path, force: bool = False) -> tu
     aside = begin(folder, identity)
     results = dataset_of(gathered)
     write_zarr(results, aside / layout.RESULTS)
+    _link_large_arrays(gathered, aside)
     write_images(results, aside / layout.IMAGES)
     write_json(
         aside / layout.PROVENANCE,
@@ -165,7 +172,7 @@ def publish_results(gathered: Gathered, output: Path, force: bool = False) -> tu
     repeatable = {
         str(path.relative_to(aside)): hash_file(path)
         for path in data_files(aside)
-        if path.relative_to(aside).parts[0] in (layout.RESULTS, layout.IMAGES)
+        if path.relative_to(aside).parts[0] in (layout.RESULTS, layout.DENSE, layout.IMAGES)
     }
     write_report(aside)
     manifest = publish(
@@ -192,6 +199,26 @@ def write_zarr(results: xr.Dataset, path: Path) -> None:
         for name, array in results.variables.items()
     }
     results.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+    consolidate(path)
+
+
+def _link_large_arrays(gathered: Gathered, aside: Path) -> None:
+    """Add what is too large to be read into memory and written again."""
+    settings = gathered.reduction
+    if settings.radial is not None and settings.radial.full:
+        link_radial(gathered.work, aside / layout.RESULTS)
+        consolidate(aside / layout.RESULTS)
+    if settings.export is not None:
+        reduced = next(manifest for manifest, _ in gathered.steps if manifest.step == "reduce")
+        publish_dense(
+            gathered.work, aside / layout.DENSE, settings, gathered.events, gathered.geometry,
+            reduced, gathered.name,
+        )  # fmt: skip
+        consolidate(aside / layout.DENSE)
+
+
+def consolidate(path: Path) -> None:
+    """Keep the metadata of all arrays in one place, so that opening reads one file."""
     with warnings.catch_warnings():
         # Every reader that we know takes it; without it xarray warns of a slow opening.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -216,11 +243,10 @@ def _axis(long_name: str, units: str) -> dict[str, Any]:
 
 
 IMAGES_OF = {
-    "reduce": (),
     "dpc": ("com_y", "com_x", "dpc_phase"),
     "ssb": ("ssb_phase", "ssb_amplitude", "ssb_wiener_phase", "wpo_phase", "wpo_wiener_phase"),
 }
-"""Images that each step leaves; those of ``reduce`` are named by the job."""
+"""Images that each step leaves, beside those of the reduction, which the job names."""
 
 
 def gather(
@@ -235,10 +261,7 @@ def gather(
     geometry, _, found = read_calibration(work)
     events = open_store(layout.event_store(work))
     images: dict[str, tuple[np.ndarray, str, dict[str, Any]]] = {}
-    if reduced.annuli:
-        virtual = read_step(work, "reduce", ["virtual"])["virtual"]
-        for annulus, image in zip(reduced.annuli, virtual, strict=True):
-            images[annulus.name] = (image, "reduce", asdict(annulus))
+    reduction = next(manifest for manifest, _ in steps if manifest.step == "reduce")
     for manifest, _ in steps:
         for one, image in read_step(
             work, manifest.step, list(IMAGES_OF.get(manifest.step, ()))
@@ -246,7 +269,8 @@ def gather(
             images[one] = (image, manifest.step, manifest.parameters)
     return Gathered(
         name, source, events, geometry, found["calibration"],
-        found["quality"] + _data_flags(events), images, job, steps,
+        found["quality"] + _data_flags(events) + _reduction_flags(reduction),
+        work, reduced, reduced_variables(work, reduced, reduction), images, job, steps,
     )  # fmt: skip
 
 
@@ -265,6 +289,21 @@ def _data_flags(events: EventStore) -> list[dict[str, str]]:
     if events.metadata["flyback_suspected"]:
         flags.append({"flag": "flyback", "level": "warn", "text":
             "The last scan column looks like a flyback column."})  # fmt: skip
+    return flags
+
+
+def _reduction_flags(reduced: Manifest) -> list[dict[str, str]]:
+    flags = []
+    vacuum = reduced.summary["regions"].get("vacuum", {})
+    if vacuum.get("picked") and not vacuum["plain"]:
+        flags.append({"flag": "vacuum", "level": "warn", "text":
+            "No part of the scan looks like vacuum: in the best the disk moves with "
+            f"{vacuum['deflection_over_noise']:.3g} times the variance of counting noise. Give "
+            "the vacuum's window, or do not use the pattern as that of the probe."})  # fmt: skip
+    inside, outside = reduced.summary["kept"].get("export", (0, 0))
+    if outside:
+        flags.append({"flag": "dense", "level": "ok", "text":
+            f"dense.zarr holds {inside} electrons; {outside} lie outside its window."})  # fmt: skip
     return flags
 
 

@@ -125,6 +125,15 @@ def create_array(
     )
 
 
+def open_for_writing(path: str | Path, name: str) -> zarr.Array:
+    """Open an array to write some of its chunks.
+
+    Chunks of zeros are written as well: one that is missing is taken for damage.
+    """
+    array = zarr.open_array(str(path), path=name, mode="r+")
+    return array.with_config({"write_empty_chunks": True})
+
+
 def write_slab(folder: str | Path, slab: int, arrays: dict[str, np.ndarray]) -> list[Path]:
     """Write the arrays of one slab into its group.
 

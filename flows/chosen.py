@@ -1,0 +1,118 @@
+"""From the job's options to the settings of the reduction: mrad become pixels, files are read."""
+
+from math import floor
+
+from flows.job import Dataset
+from flows.options import Area, DenseOptions, RadialOptions, VirtualDetector
+from tasks.dense import DenseError, DenseSettings
+from tasks.detectors import Annulus, MaskDetector, RadialSettings, standard_annuli
+from tasks.masks import MaskFile
+from tasks.reduce import ReduceSettings
+from tasks.regions import VACUUM, Region
+
+Shape = tuple[int, int]
+MOST_RINGS = 20_000
+
+
+class RadialError(ValueError):
+    """Rings that cannot be counted."""
+
+
+def chosen_reductions(
+    dataset: Dataset, scan: Shape, detector: Shape, center: tuple[float, float], radius: float
+) -> ReduceSettings:
+    """What a dataset's job takes from its events.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        With its semi-angle, which sets the scale of the angles.
+    scan, detector : (rows, cols)
+        Shapes of the recording.
+    center, radius : (row, col), float
+        Of the bright-field disk [px].
+
+    Returns
+    -------
+    ReduceSettings
+        All in pixels. Masks and windows fit the recording.
+
+    Raises
+    ------
+    MaskError, RegionError, DenseError, RadialError
+        If something that the job asks for does not fit the recording.
+    """
+    per_mrad = radius / (dataset.semiangle_mrad or 1.0)
+    annuli = standard_annuli(radius, detector) if "virtual" in dataset.steps else ()
+    regions = tuple(_region(one.name, one) for one in dataset.regions)
+    if dataset.vacuum is not None and not dataset.vacuum.pick:
+        regions += (_region(VACUUM, dataset.vacuum),)
+    settings = ReduceSettings(
+        detector_shape=detector,
+        center=center,
+        radius=radius,
+        annuli=(*annuli, *(_detector(one, per_mrad) for one in dataset.detectors)),
+        disk_bins=dataset.disk_bins,
+        radial=_radial(dataset.radial, detector, center, per_mrad),
+        regions=regions,
+        pick_vacuum=dataset.vacuum is not None and dataset.vacuum.pick,
+        export=None if dataset.dense is None else _dense(dataset.dense, detector, center),
+    )
+    _check_shapes(settings, scan)
+    return settings
+
+
+def _detector(one: VirtualDetector, per_mrad: float) -> Annulus | MaskDetector:
+    name = f"virtual_{one.name}"
+    if one.mask is not None:
+        return MaskDetector(name, MaskFile.at(one.mask))
+    assert one.inner_mrad is not None
+    assert one.outer_mrad is not None
+    return Annulus(name, one.inner_mrad * per_mrad, one.outer_mrad * per_mrad)
+
+
+def _region(name: str, area: Area) -> Region:
+    mask = None if area.mask is None else MaskFile.at(area.mask)
+    return Region(name, area.window, mask)
+
+
+def _radial(
+    one: RadialOptions, detector: Shape, center: tuple[float, float], per_mrad: float
+) -> RadialSettings:
+    width = 1.0 if one.width_mrad is None else one.width_mrad * per_mrad
+    if one.outer_mrad is None:
+        found = RadialSettings.to_the_corner(detector, center, width, one.full)
+    else:
+        found = RadialSettings(width, max(1, round(one.outer_mrad * per_mrad / width)), one.full)
+    if found.rings > MOST_RINGS:
+        raise RadialError(
+            f"radial: rings of {width:.3g} px make {found.rings} of them, at most {MOST_RINGS}; "
+            "give a greater width_mrad or a smaller outer_mrad."
+        )
+    return found
+
+
+def _dense(one: DenseOptions, detector: Shape, center: tuple[float, float]) -> DenseSettings:
+    window = one.crop_px or detector
+    if window[0] > detector[0] or window[1] > detector[1]:
+        raise DenseError(
+            f"dense: crop_px {window[0]} x {window[1]} is larger than the detector of "
+            f"{detector[0]} x {detector[1]} pixels."
+        )
+    bins = floor(window[0] / one.bin), floor(window[1] / one.bin)
+    if min(bins) < 1:
+        raise DenseError(
+            f"dense: a bin of {one.bin} x {one.bin} is larger than the window of {window[0]} x "
+            f"{window[1]} pixels."
+        )
+    middle = ((detector[0] - 1) / 2, (detector[1] - 1) / 2)
+    return DenseSettings(center if one.crop_px else middle, one.bin, bins, one.dtype)
+
+
+def _check_shapes(settings: ReduceSettings, scan: Shape) -> None:
+    """Refuse before any work what a worker would refuse in the middle of it."""
+    for detector in settings.annuli:
+        if isinstance(detector, MaskDetector):
+            detector.file.read(settings.detector_shape)
+    for region in settings.regions:
+        region.inside(scan)

@@ -1,0 +1,131 @@
+"""What a job may ask of the steps: detectors, regions of the scan, and how phases are retrieved."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+NAME = r"^[a-z][a-z0-9_]{0,30}$"
+Index = Annotated[int, Field(ge=0)]
+Length = Annotated[int, Field(ge=1)]
+
+
+def pair(value: Any) -> Any:
+    """One value for both axes."""
+    return (value, value) if isinstance(value, int | float | str) else value
+
+
+class Options(BaseModel):
+    """Base of everything that a job file holds: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class VirtualDetector(Options):
+    """A virtual detector: an annulus, or any shape from a mask file."""
+
+    name: str = Field(pattern=NAME)
+    inner_mrad: float | None = Field(default=None, ge=0)
+    outer_mrad: float | None = Field(default=None, gt=0)
+    mask: str | None = None
+    """An .npy or TIFF file, 0 outside and one other value inside, of the detector's shape."""
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> "VirtualDetector":
+        edges = [self.inner_mrad, self.outer_mrad]
+        if (self.mask is None) != (None not in edges) or (self.mask and edges != [None, None]):
+            raise ValueError("a detector has inner_mrad and outer_mrad, or a mask, and not both")
+        if self.inner_mrad is not None and self.inner_mrad >= (self.outer_mrad or 0):
+            raise ValueError(
+                f"inner_mrad {self.inner_mrad:g} is not below outer_mrad {self.outer_mrad:g}"
+            )
+        return self
+
+
+class Area(Options):
+    """Some positions of the scan, as its images show them: a window, or those inside a mask."""
+
+    window: tuple[Index, Index, Index, Index] | None = None
+    """[first row, row after the last, first column, column after the last]."""
+    mask: str | None = None
+    """An .npy or TIFF file of the scan's shape."""
+
+    @model_validator(mode="after")
+    def _one_area(self) -> "Area":
+        if (self.window is None) == (self.mask is None) and not getattr(self, "pick", False):
+            raise ValueError("give either window: [y0, y1, x0, x1] or mask: FILE")
+        if self.window is not None:
+            y0, y1, x0, x1 = self.window
+            if y0 >= y1 or x0 >= x1:
+                raise ValueError(
+                    f"window {list(self.window)} is empty; it is [y0, y1, x0, x1] with y0 < y1 and "
+                    "x0 < x1"
+                )
+        return self
+
+
+class ScanRegion(Area):
+    """A region of the scan whose frames are averaged."""
+
+    name: str = Field(pattern=NAME)
+
+
+class VacuumArea(Area):
+    """Where nothing but the probe was in the beam; ``pick`` looks for it."""
+
+    pick: bool = False
+
+    @model_validator(mode="after")
+    def _given_or_picked(self) -> "VacuumArea":
+        if self.pick and (self.window is not None or self.mask is not None):
+            raise ValueError("the region is either given or picked ('auto'), not both")
+        return self
+
+
+def _auto(value: Any) -> Any:
+    if isinstance(value, str):
+        if value != "auto":
+            raise ValueError(f"'{value}' is not a region; give 'auto', a window or a mask")
+        return {"pick": True}
+    return value
+
+
+Vacuum = Annotated[VacuumArea, BeforeValidator(_auto)]
+
+
+class RadialOptions(Options):
+    """Sums over rings around the centre of the disk."""
+
+    width_mrad: float | None = Field(default=None, gt=0)
+    """Of a ring; absent: one detector pixel."""
+    outer_mrad: float | None = Field(default=None, gt=0)
+    """Where the rings end; absent: at the farthest corner of the detector."""
+    full: bool = False
+    """Also write the rings of every scan position."""
+
+
+class DenseOptions(Options):
+    """A dense 4D array for other programs."""
+
+    bin: int = Field(ge=1, le=4096)
+    """Detector pixels along a side of a binned one."""
+    crop_px: Annotated[tuple[Length, Length], BeforeValidator(pair)] | None = None
+    """Rows and columns of the window about the disk's centre; absent: the whole detector."""
+    dtype: Literal["uint8", "uint16", "uint32"] = "uint16"
+
+
+class SsbOptions(Options):
+    """Single-sideband ptychography."""
+
+    sidebands: Literal["both", "left", "right"] = "both"
+    wiener: bool = True
+    """Also write the Wiener-weighted phases."""
+
+
+class DpcOptions(Options):
+    """Differential phase contrast."""
+
+    method: Literal["closed", "iterative"] = "closed"
+    boundary: Literal["mirror", "periodic"] = "mirror"
+    iterations: int = Field(default=64, ge=1, le=10_000)
+    high_pass: float = Field(default=0.0, ge=0)
+    low_pass: float = Field(default=0.0, ge=0)

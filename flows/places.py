@@ -1,0 +1,94 @@
+"""Where in a job file a mistake stands: the line of every key, and what is said of it."""
+
+from collections.abc import Iterator
+from reprlib import Repr
+from typing import Any
+
+import yaml
+
+from flows.options import NAME
+
+SHORT = Repr()
+"""Shows what was found, however much it is."""
+SHORT.maxstring = SHORT.maxother = 80
+NAMES_ARE = {NAME: "is no name: a lower-case letter, then letters, digits and _, 31 at most"}
+CLUSTERS = "give local, threads, or the address of a scheduler: tcp://HOST:PORT"
+OTHER_NAMES = "is no name: a letter or digit, then letters, digits and ._+-, 100 at most"
+
+
+def place_and_message(item: Any, origins: list[int], lines: dict[tuple, int]) -> tuple[tuple, str]:
+    """Where in the file a fault of pydantic's stands, and what to say of it."""
+    place = tuple(item["loc"])
+    if len(place) > 1 and place[0] == "datasets" and isinstance(place[1], int):
+        place = ("datasets", origins[place[1]], *place[2:])
+        if place not in lines and len(place) > 2 and ("defaults", *place[2:]) in lines:
+            place = ("defaults", *place[2:])
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = "this key is not known"
+    elif item["type"] == "missing":
+        message = "this key is missing"
+    elif item["type"] == "string_pattern_mismatch":
+        wanted = OTHER_NAMES if place[-1] == "name" else f"is not known; {CLUSTERS}"
+        found = SHORT.repr(item.get("input"))
+        message = f"{found} {NAMES_ARE.get(item['ctx']['pattern'], wanted)}"
+    elif item["type"] not in ("value_error",):
+        message += f", found {SHORT.repr(item.get('input'))}"
+    return place, message
+
+
+def fault(lines: dict[tuple, int], place: tuple, message: str) -> str:
+    """One mistake as a line of text, with the line of the file where its key stands."""
+    known = place
+    if place not in lines and place[:1] == ("datasets",) and ("defaults", *place[2:3]) in lines:
+        known = ("defaults", *place[2:])  # the key stands in the defaults
+    while known and known not in lines:
+        known = known[:-1]
+    line = f"line {lines[known]}: " if known in lines and lines else ""
+    return f"{line}{'.'.join(str(part) for part in place)}: {message}"
+
+
+def lines_of(
+    node: yaml.Node | None, place: tuple = (), passed: set[int] | None = None
+) -> Iterator[tuple[tuple, int]]:
+    """Line of every key and item of the file; a key that stands twice leaves a mark.
+
+    What an alias repeats is passed once: it may hold itself, or be very many.
+    """
+    passed = set() if passed is None else passed
+    if node is None or id(node) in passed:
+        return
+    passed.add(id(node))
+    yield place, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            yield from lines_of(value, (*place, key.value), passed)
+            yield (*place, key.value), key.start_mark.line + 1
+            if key.value in seen:
+                yield ("repeated", *place, key.value), key.start_mark.line + 1
+            seen.add(key.value)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield from lines_of(value, (*place, number), passed)
+
+
+def repeated_keys(lines: dict[tuple, int]) -> list[str]:
+    """A mistake for each key that stands twice."""
+    return [
+        f"line {line}: {'.'.join(map(str, place[1:]))}: this key stands twice"
+        for place, line in lines.items()
+        if place and place[0] == "repeated"
+    ]
+
+
+def yaml_fault(error: Exception) -> str:
+    """What is wrong with a text that is not YAML."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark is not None else ""
+    return f"{where}this is not YAML: {getattr(error, 'problem', None) or error}"
+
+
+def once(faults: list[str]) -> list[str]:
+    """The same mistakes, each once."""
+    return list(dict.fromkeys(faults))
