@@ -2,8 +2,8 @@
 
 - ``<output>/index.html``, ``night.json``: the night.
 - ``<output>/<name>/``: one dataset, published whole (see publish.py): ``results.zarr``,
-  ``report.html``, ``images/``, ``provenance.json``, ``manifest.json``, and where the job asks for it
-  ``dense.zarr``.
+  ``report.html``, ``images/``, ``provenance.json``, ``manifest.json``; where the job asks
+  for it, ``dense.zarr``.
 - ``<output>/.phasemill/<name>/``: what a rerun goes on from: ``source.json`` (fingerprint of the
   recording), ``events.zarr`` (slabs of scan rows), ``steps/<step>/`` (finished steps).
 """
