@@ -111,6 +111,15 @@ class Dataset(Options):
     ssb: SsbOptions = SsbOptions()
 
     @property
+    def milled_step(self) -> tuple[float, float] | None:
+        """Distance of the positions that are milled [Å], those of a binned scan where it is."""
+        if self.scan_step_angstrom is None:
+            return None
+        return self.scan_step_angstrom[0] * self.scan_bin, self.scan_step_angstrom[
+            1
+        ] * self.scan_bin
+
+    @property
     def known_aberrations(self) -> Aberrations | None:
         """The given aberrations, or None where they are to be fitted."""
         return None if self.aberrations is None else Aberrations(**self.aberrations)

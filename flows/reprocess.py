@@ -80,7 +80,7 @@ def _reprocess(
 ) -> dict[str, Any]:
     start = time.monotonic()
     work = layout.work_folder(output, dataset.name)
-    given = Given.of(dataset.model_dump())
+    given = Given.of(dataset.model_dump() | {"scan_step_angstrom": dataset.milled_step})
     steps: list[tuple[Manifest, bool]] = []
 
     source = take_fingerprint(Path(dataset.path), work / "source.json")
@@ -119,6 +119,7 @@ def reader_options(dataset: Dataset) -> ReaderOptions:
         drop_flyback=dataset.drop_flyback,
         threshold=dataset.threshold,
         out_of_range=dataset.out_of_range,
+        scan_bin=dataset.scan_bin,
     )
 
 

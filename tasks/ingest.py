@@ -15,7 +15,8 @@ import zarr
 from distributed import Client
 
 from gpu_kernels.reduction import sum_frames
-from gpu_kernels.sectors import lost_sectors, sector_counts
+from gpu_kernels.sectors import LOG_FALSE_ALARM, lost_sectors, sector_counts
+from tasks.formats.binning import binned
 from tasks.formats.detect import open_recording
 from tasks.formats.recording import Recording
 from tasks.store import events as store
@@ -24,9 +25,11 @@ from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.store.source import Source
 from tasks.units import run_units
 
-VERSION = 1
+VERSION = 2
 EVENTS_PER_SLAB = 8_000_000
 """32 MB of indices: some 0.1 s of work, and little memory on each worker."""
+OF_SLABS = ("frames_present", "sector_counts", "sectors_lost")
+"""Small arrays of the slabs that are put together at the end."""
 NARROW_FRAME = 1 << 16
 """A frame of so many pixels or fewer has indices of 16 bits."""
 
@@ -41,6 +44,13 @@ class ReaderOptions:
     drop_flyback: bool = False
     threshold: float | None = None
     out_of_range: str = "error"
+    scan_bin: int = 1
+
+    def open(self, path: str) -> Recording:
+        """Open a recording with these options."""
+        told = asdict(self)
+        scan_bin = told.pop("scan_bin")
+        return binned(open_recording(path, **told), scan_bin)
 
 
 def ingest(
@@ -97,7 +107,7 @@ def slab_rows_for(recording: Recording) -> int:
 def _write(
     aside: Path, source: Source, options: ReaderOptions, client: Client | None
 ) -> dict[str, Any]:
-    recording = open_recording(source.path, **asdict(options))
+    recording = options.open(source.path)
     rows = slab_rows_for(recording)
     zarr.create_group(str(aside), overwrite=False) if not (aside / "zarr.json").exists() else None
     cuts = [(first, min(first + rows, recording.scan_shape[0]))
@@ -118,7 +128,9 @@ def _unit(slab: int) -> str:
 
 def _ingest_slab(recording: Recording, folder: str, slab: int, first: int, last: int) -> None:
     start = time.monotonic()
-    indptr, indices, frames_present = recording.read_rows(first, last)
+    indptr, indices, frames_present, sectors_lost = recording.read_rows(first, last)
+    if sectors_lost is None:
+        sectors_lost = np.zeros(frames_present.size, np.uint8)
     height, width = recording.detector_shape
     narrow = height * width <= NARROW_FRAME
     files = store.write_slab(
@@ -130,6 +142,7 @@ def _ingest_slab(recording: Recording, folder: str, slab: int, first: int, last:
             "frames_present": frames_present,
             "frame_sum": sum_frames(indptr, indices, recording.detector_shape),
             "sector_counts": sector_counts(indptr, indices, recording.detector_shape),
+            "sectors_lost": sectors_lost,
         },
     )
     facts = {"events": int(indices.size), "seconds": round(time.monotonic() - start, 3)}
@@ -146,16 +159,18 @@ def _seal(
     """Write the arrays of the whole scan from those of the slabs, and the store's attributes."""
     scan = recording.scan_shape
     frame_sum = np.zeros(recording.detector_shape, np.uint64)
-    parts: dict[str, list[np.ndarray]] = {"electrons": [], "frames_present": [], "sectors": []}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*OF_SLABS, "indptr")}
     for slab in range(len(cuts)):
         group = layout.slab_group(slab)
         frame_sum += store.read_array(aside, f"{group}/frame_sum").astype(np.uint64)
-        parts["electrons"].append(np.diff(store.read_array(aside, f"{group}/indptr")))
-        parts["frames_present"].append(store.read_array(aside, f"{group}/frames_present"))
-        parts["sectors"].append(store.read_array(aside, f"{group}/sector_counts"))
-    electrons = np.concatenate(parts["electrons"]).astype(np.uint32).reshape(scan)
-    frames = np.concatenate(parts["frames_present"]).reshape(scan)
-    mask = lost_sectors(np.concatenate(parts["sectors"]), frames.ravel(), scan).reshape(scan)
+        for name, found in parts.items():
+            found.append(store.read_array(aside, f"{group}/{name}"))
+    electrons = np.concatenate([np.diff(p) for p in parts["indptr"]]).astype(np.uint32)
+    electrons = electrons.reshape(scan)
+    frames, sectors, lost = (np.concatenate(parts[name]) for name in OF_SLABS)
+    mask = (lost_sectors(sectors, frames, scan) | lost).reshape(scan)
+    notes = [*recording.notes, *_blind_sectors(sectors, frames, mask)]
+    frames = frames.reshape(scan)
     arrays: dict[str, np.ndarray] = {
         "frame_sum": frame_sum,
         "electrons": electrons,
@@ -186,9 +201,22 @@ def _seal(
                     "sha256": source.sha256,
                 },
                 "recording": recording.metadata,
-                "notes": list(recording.notes),
+                "notes": notes,
                 "flyback_suspected": recording.flyback_suspected,
             },
         }
     )
     return facts
+
+
+def _blind_sectors(sectors: np.ndarray, frames: np.ndarray, mask: np.ndarray) -> list[str]:
+    """Where some frames lost a sector: in which sectors a loss would not be seen."""
+    due = sectors.sum(axis=0, dtype=np.float64) / max(1, int(frames.sum(dtype=np.int64)))
+    blind = np.flatnonzero(due < LOG_FALSE_ALARM)
+    if not mask.any() or not blind.size:
+        return []
+    each = ", ".join(f"sector {n} ({due[n]:.2g} e)" for n in blind)
+    return [
+        f"a lost sector cannot be told from chance where fewer than {LOG_FALSE_ALARM:.0f} "
+        f"electrons are due in a frame: {each}"
+    ]

@@ -70,7 +70,7 @@ def sum_vacuum(
         store.read_array(folder, "com_electrons"),
         store.read_array(folder, "com_sums"),
         radius,
-        _whole(recording),
+        ~recording.unusable(),
     )
     (inside,) = _insides(recording, (picked.region,))
     slabs = [n for n in range(recording.slabs) if inside[slice(*recording.rows(n))].any()]
@@ -102,13 +102,9 @@ def _part(name: str, slab: int) -> str:
 def _insides(recording: store.EventStore, regions: tuple[Region, ...]) -> tuple[np.ndarray, ...]:
     """Positions of each region; vacuum has only those whose frames are whole."""
     return tuple(
-        region.inside(recording.scan_shape) & (_whole(recording) | (region.name != VACUUM))
+        region.inside(recording.scan_shape) & (~recording.unusable() | (region.name != VACUUM))
         for region in regions
     )
-
-
-def _whole(recording: store.EventStore) -> np.ndarray:
-    return (recording.array("frames_present") > 0) & (recording.array("sector_mask") == 0)
 
 
 def _publish(

@@ -80,7 +80,7 @@ def _sum_blocks(
     geometry = _geometry(work)
     k_y, k_x = calibrated.wavevectors(*window_wavevectors(reduced))
     events = open_store(layout.event_store(work))
-    filler = Filler((events.array("frames_present") == 0) | (events.array("sector_mask") != 0))
+    filler, scale = Filler(events.unusable()), events.frame_scale()
     dense = zarr.open_array(str(layout.step_folder(work, "reduce")), path="dense", mode="r")
     total: SsbSums | None = None
     electrons, pixels = 0.0, 0
@@ -89,7 +89,7 @@ def _sum_blocks(
         inside = np.hypot(k_y[at], k_x[at]) < geometry.aperture
         if not inside.any():
             continue
-        counts = filler.fill(np.asarray(dense[at])[inside].astype(np.float32))
+        counts = filler.fill(np.asarray(dense[at])[inside] * scale)
         part = ssb_partial(counts, k_y[at][inside], k_x[at][inside], geometry)
         total = part if total is None else total + part
         electrons += float(counts.sum(dtype=np.float64))

@@ -27,6 +27,9 @@ class EventBlock(NamedTuple):
     """(events,) uint32: row · cols + col, sorted within a position."""
     frames_present: np.ndarray
     """(positions,) uint16: frames that hold data; 0 is a missing position, not zero electrons."""
+    sectors_lost: np.ndarray | None = None
+    """(positions,) uint8: detector sectors that one of several frames lost, as bits; only frames
+    that are summed to a position need to be looked at before they are."""
 
 
 class Recording(ABC):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpu_kernels.frames import count_outside, drop_outside, merge_frames, regular_events
+from gpu_kernels.sectors import lost_sectors, sector_counts
 from tasks.formats.hdf5 import attributes, open_hdf5
 from tasks.formats.ragged import read_ragged
 from tasks.formats.recording import EventBlock, Recording, RecordingError, times
@@ -81,11 +82,16 @@ class StempyRecording(Recording):
         numbers, counts = layout.rows_of(at)
         indptr, indices = read_ragged(self.path, layout.ragged, numbers)
         indptr, indices = self._on_detector(numbers, indptr, indices)
-        held = np.concatenate([[0], np.cumsum(~layout.missing[numbers], dtype=np.int64)])
+        indices = indices.astype(np.uint32, copy=False)
+        here = ~layout.missing[numbers]
+        held = np.concatenate([[0], np.cumsum(here, dtype=np.int64)])
         present = np.diff(held[np.concatenate([[0], np.cumsum(counts)])])
+        lost = None
+        if counts.max(initial=0) > 1:
+            lost = lost_in_any(sector_counts(indptr, indices, self.detector_shape), here, counts)
         indptr = merge_frames(indptr, counts)
-        indices = regular_events(indptr, indices.astype(np.uint32, copy=False))
-        return EventBlock(indptr, indices, np.minimum(present, 65_535).astype(np.uint16))
+        indices = regular_events(indptr, indices)
+        return EventBlock(indptr, indices, np.minimum(present, 65_535).astype(np.uint16), lost)
 
     def _on_detector(
         self, numbers: np.ndarray, indptr: np.ndarray, indices: np.ndarray
@@ -172,6 +178,21 @@ class StempyRecording(Recording):
                 return
         if self.drop_flyback:
             self.notes.append("the last column of the scan was dropped because the job says so")
+
+
+def lost_in_any(
+    sectors: np.ndarray, present: np.ndarray, frames_per_position: np.ndarray
+) -> np.ndarray:
+    """Sectors that any of a position's frames lost, (positions,) uint8 as bits.
+
+    In the sum of several frames a sector that one of them lost is dim, not empty, and no longer to
+    be told from a specimen that scatters elsewhere.
+    """
+    by_frame = lost_sectors(sectors, present, (len(sectors), 1))
+    lost = np.zeros(len(frames_per_position), np.uint8)
+    position = np.repeat(np.arange(len(frames_per_position)), frames_per_position)
+    np.bitwise_or.at(lost, position, by_frame)
+    return lost
 
 
 def _detector_shape(path: str, size: tuple[int, int], told: Any) -> tuple[int, int]:

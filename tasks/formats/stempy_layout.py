@@ -199,7 +199,10 @@ def _position_notes(version: int, at: np.ndarray, count: int) -> list[str]:
     held = np.bincount(at, minlength=count)
     notes = []
     if version == 1:
-        notes.append("layout 1: how many frames each position has was not recorded")
+        notes.append(
+            "layout 1: how many frames each position has was not recorded; a frame, or a sector of "
+            "one, that is missing among others at its position cannot be told"
+        )
     if held.max(initial=0) > 1:
         notes.append(f"up to {held.max()} frames at a position, as scan_positions says")
     if (held == 0).any():

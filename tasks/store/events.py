@@ -73,6 +73,20 @@ class EventStore:
             )
         return Events(indptr, indices)
 
+    def unusable(self) -> np.ndarray:
+        """(rows, cols) bool: positions without a frame, or where one lost a detector sector."""
+        return (self.array("frames_present") == 0) | (self.array("sector_mask") != 0)
+
+    def frame_scale(self) -> np.ndarray:
+        """(rows, cols) float32: makes counts those of a position that has all its frames.
+
+        1 everywhere in a scan with as many frames at each position; where there is none, 1 too.
+        """
+        frames = self.array("frames_present")
+        return (frames.max(initial=1) / np.where(frames > 0, frames, frames.max(initial=1))).astype(
+            np.float32
+        )
+
     def array(self, name: str) -> np.ndarray:
         """Read an array of the whole scan or detector: ``frame_sum``, and so on."""
         return read_array(self.path, name)

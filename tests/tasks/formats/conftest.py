@@ -42,7 +42,7 @@ def write_counted(tmp_path):
 
 
 def _events_by_position(recording):
-    indptr, indices, _ = recording.read_rows(0, recording.scan_shape[0])
+    indptr, indices = recording.read_rows(0, recording.scan_shape[0])[:2]
     return [indices[a:b].tolist() for a, b in pairwise(indptr)]
 
 
