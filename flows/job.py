@@ -113,11 +113,8 @@ class Dataset(Options):
     @property
     def milled_step(self) -> tuple[float, float] | None:
         """Distance of the positions that are milled [Å], those of a binned scan where it is."""
-        if self.scan_step_angstrom is None:
-            return None
-        return self.scan_step_angstrom[0] * self.scan_bin, self.scan_step_angstrom[
-            1
-        ] * self.scan_bin
+        step = self.scan_step_angstrom
+        return None if step is None else (step[0] * self.scan_bin, step[1] * self.scan_bin)
 
     @property
     def known_aberrations(self) -> Aberrations | None:

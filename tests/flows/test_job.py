@@ -1,9 +1,13 @@
 """A job file is refused as a whole, with the line of every mistake, before any work starts."""
 
+import json
 import re
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli import app
 from flows.job import JobError, read_job
 
 GOOD = """\
@@ -76,7 +80,78 @@ BAD = {
         r"line 6: .*sideband: this key is not known",
     ),
     "unknown method": (entry("dpc: {method: magic}"), r"line 6: .*'magic'"),
-}
+    "detector without a shape": (entry("detectors: [{name: a}]"), r"line 6: .*inner_mrad and"),
+    "detector with one edge": (
+        entry("detectors: [{name: a, inner_mrad: 3}]"),
+        r"line 6: .*inner_mrad and outer_mrad, or a mask",
+    ),
+    "detector with two shapes": (
+        entry("detectors: [{name: a, inner_mrad: 3, outer_mrad: 4, mask: m.npy}]"),
+        r"line 6: .*or a mask, and not both",
+    ),
+    "name of a standard detector": (
+        entry("detectors: [{name: bf, inner_mrad: 1, outer_mrad: 3}]"),
+        r"line 6: .*the name 'bf' is taken: a standard detector has it",
+    ),
+    "one name for two detectors": (
+        entry("detectors:\n      - {name: a, inner_mrad: 1, outer_mrad: 3}\n"
+              "      - {name: a, inner_mrad: 3, outer_mrad: 5}"),
+        r"line 8: .*detectors.1.name: the name 'a' is taken: detectors 0 has it",
+    ),
+    "mask that is not there": (
+        entry("detectors: [{name: a, mask: none.npy}]"),
+        r"line 6: .*mask: .*none.npy: cannot be read: No such file",
+    ),
+    "mask that is none": (entry("detectors: [{name: a, mask: a.h5}]"), r"line 6: .*begins with"),
+    "mask in the defaults": (
+        GOOD.replace("25}", "25, detectors: [{name: a, mask: none.npy}]}"),
+        r"line 2: datasets.0.detectors.0.mask: .*No such file",
+    ),
+    "region of nothing": (entry("regions: [{name: a}]"), r"line 6: .*either window"),
+    "region of both": (
+        entry("regions: [{name: a, window: [0, 1, 0, 1], mask: m.npy}]"),
+        r"line 6: .*either window",
+    ),
+    "empty window": (
+        entry("regions: [{name: a, window: [5, 5, 0, 9]}]"),
+        r"line 6: .*\[5, 5, 0, 9\] is empty; it is \[y0, y1, x0, x1\]",
+    ),
+    "window of three": (entry("regions: [{name: a, window: [5, 6, 0]}]"), r"line 6: .*window"),
+    "negative window": (
+        entry("regions: [{name: a, window: [-1, 6, 0, 2]}]"),
+        r"line 6: .*window.0: .*greater than or equal to 0, found -1",
+    ),
+    "region without a name": (entry("regions: [{window: [0, 6, 0, 2]}]"), r"name: this key is"),
+    "region called vacuum": (
+        entry("regions: [{name: vacuum, window: [0, 6, 0, 2]}]"),
+        r"line 6: .*'vacuum' is taken: give the key 'vacuum'",
+    ),
+    "vacuum as text": (entry("vacuum: yes please"), r"line 6: .*'yes please' is not a region"),
+    "vacuum of nothing": (entry("vacuum: {}"), r"line 6: .*either window"),
+    "vacuum picked and given": (
+        entry("vacuum: {pick: true, window: [0, 1, 0, 1]}"),
+        r"line 6: .*either given or picked",
+    ),
+    "ring of no width": (entry("radial: {width_mrad: 0}"), r"line 6: .*width_mrad: .*found 0"),
+    "unknown key of rings": (entry("radial: {width_px: 1}"), r"line 6: .*width_px: this key"),
+    "dense without a bin": (entry("dense: {crop_px: 64}"), r"line 6: .*dense.bin: this key"),
+    "dense bin of zero": (entry("dense: {bin: 0}"), r"line 6: .*found 0"),
+    "dense of floats": (entry("dense: {bin: 2, dtype: float32}"), r"line 6: .*'float32'"),
+    "dense crop of three": (entry("dense: {bin: 2, crop_px: [1, 2, 3]}"), r"line 6: .*at most 2"),
+    "scan bin of zero": (entry("scan_bin: 0"), r"line 6: .*scan_bin: .*found 0"),
+    "scan bin of a half": (entry("scan_bin: 1.5"), r"line 6: .*scan_bin: .*found 1.5"),
+    "an alias of itself": (
+        GOOD.replace("0.3", "&a [*a]"),
+        r"line 5: .*scan_step_angstrom",
+    ),
+    "aliases of aliases": (
+        "a: &a [x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 8)}]\n"
+                  for a, b in zip("abcdefghijk", "bcdefghijkl", strict=True))
+        + GOOD,
+        r"line 1: a: this key is not known",
+    ),
+}  # fmt: skip
 
 
 def write(folder, text):
@@ -93,6 +168,16 @@ def test_mistake_is_named_with_its_line(tmp_path, case):
         read_job(write(tmp_path, text))
     assert re.search(expected, str(caught.value)), str(caught.value)
     assert str(tmp_path / "night.yaml") in str(caught.value)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_command_refuses_it_with_exit_code_2_and_leaves_nothing(tmp_path, case):
+    text, expected = BAD[case]
+    answer = CliRunner().invoke(app, ["run", str(write(tmp_path, text)), "--json"])
+    assert answer.exit_code == 2
+    assert re.search(expected, json.loads(answer.stdout)["error"])
+    assert "Traceback" not in answer.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_mistakes_are_named_at_once(tmp_path):
@@ -126,6 +211,37 @@ def test_defaults_names_and_paths_are_filled_in(tmp_path):
 def test_dataset_key_wins_over_default(tmp_path):
     (dataset,) = read_job(write(tmp_path, entry("voltage_kv: 200"))).datasets
     assert dataset.voltage_kv == 200
+
+
+def test_masks_lie_beside_the_job(tmp_path):
+    np.save(tmp_path / "m.npy", np.eye(3))
+    (dataset,) = read_job(write(tmp_path, entry("detectors: [{name: a, mask: m.npy}]"))).datasets
+    assert dataset.detectors[0].mask == str(tmp_path / "m.npy")
+
+
+def test_vacuum_can_be_picked_or_given(tmp_path):
+    (dataset,) = read_job(write(tmp_path, entry("vacuum: auto"))).datasets
+    assert dataset.vacuum.pick
+    (dataset,) = read_job(write(tmp_path, entry("vacuum: {window: [0, 4, 0, 4]}"))).datasets
+    assert dataset.vacuum.window == (0, 4, 0, 4)
+    (dataset,) = read_job(write(tmp_path, GOOD)).datasets
+    assert dataset.vacuum is None
+
+
+def test_binned_scan_has_a_longer_step(tmp_path):
+    (dataset,) = read_job(write(tmp_path, entry("scan_bin: 2"))).datasets
+    assert dataset.milled_step == (0.6, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("scan (1).h5", "scan__1_"), (".hidden.h5", "hidden"), ("s_0.2um.h5", "s_0.2um"),
+     ("größe.h5", "gr__e"), ("....h5", "dataset")],
+)  # fmt: skip
+def test_name_of_a_file_becomes_one_of_a_folder(tmp_path, file, name):
+    (tmp_path / file).touch()
+    (dataset,) = read_job(write(tmp_path, GOOD.replace("a.h5", f"'{file}'"))).datasets
+    assert dataset.name == name
 
 
 def test_glob_stands_for_every_file_with_its_own_name(tmp_path):
