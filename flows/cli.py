@@ -5,6 +5,7 @@ Results go to standard output, everything for the eye to standard error. Exit co
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -74,27 +75,108 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Simulate a scan, mill it, and end with a report to open. Needs no data and no network."""
-    from flows.demo import demo_job
+    from flows.demo import beside_truth, demo_job, truth_table
 
-    _mill(demo_job(output, console, quiet), [], not no_prefect, as_json, quiet)
+    def beside(night: dict[str, Any]) -> None:
+        comparison, page = beside_truth(output)
+        night["truth"] = comparison.as_json() | {"page": str(page)}
+        if not as_json:
+            console.print(truth_table(comparison))
+            console.print(f"found beside the truth: {page}", markup=False, highlight=False)
+
+    _mill(demo_job(output, console, quiet or as_json), [], not no_prefect, as_json, quiet, beside)
 
 
 @app.command()
 def simulate(
+    context: typer.Context,
     path: Annotated[Path, typer.Argument(help="The event file to write (.h5).")],
-    scan: Annotated[int, typer.Option(help="Scan positions along each side.")] = 0,
-    electrons: Annotated[float, typer.Option(help="Mean electrons of a frame.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of specimen and noise.")] = 0,
+    specimen: Annotated[
+        str | None,
+        typer.Option(help="mos2, hbn, graphene or gold, on a support film.", show_default="mos2"),
+    ] = None,
+    scan_shape: Annotated[
+        tuple[int, int] | None, typer.Option(help="Scan rows and columns.", show_default="128 128")
+    ] = None,
+    scan_step_angstrom: Annotated[
+        float | None, typer.Option(help="Distance of scan positions [Å].", show_default="0.25")
+    ] = None,
+    electrons: Annotated[
+        float | None, typer.Option(help="Mean electrons of a frame.", show_default="2000")
+    ] = None,
+    dose: Annotated[
+        float | None,
+        typer.Option(help="Electrons on the specimen [e/Å²], in place of --electrons."),
+    ] = None,
+    voltage_kv: Annotated[
+        float | None, typer.Option(help="Accelerating voltage [kV].", show_default="80")
+    ] = None,
+    semiangle_mrad: Annotated[
+        float | None, typer.Option(help="Convergence semi-angle [mrad].", show_default="25")
+    ] = None,
+    aberration: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE in Å and rad (C10, C12, phi12, C21 …), several times or with commas; "
+            "those not named are then 0.",
+            show_default="seven of a coarse alignment",
+        ),
+    ] = None,
+    defocus_angstrom: Annotated[
+        float | None,
+        typer.Option(help="Defocus = -C10 [Å]; other aberrations as for --aberration."),
+    ] = None,
+    scan_rotation_deg: Annotated[
+        float | None, typer.Option(help="Angle from detector to scan [°].", show_default="-9")
+    ] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror the detector.")] = False,
+    detector_shape: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Detector rows and columns.", show_default="128 128"),
+    ] = None,
+    center_px: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Disk centre, row and column.", show_default="62.3 65.2"),
+    ] = None,
+    semiangle_px: Annotated[
+        float | None, typer.Option(help="Disk radius [px].", show_default="24")
+    ] = None,
+    missing_frames: Annotated[
+        int | None, typer.Option(help="Frames that are lost.", show_default="0.05 %")
+    ] = None,
+    lost_sectors: Annotated[
+        int | None, typer.Option(help="Frames that lose a detector sector.", show_default="1")
+    ] = None,
+    flyback: Annotated[
+        bool, typer.Option("--flyback", help="Add the column taken as the beam flies back.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides specimen, noise and faults.", show_default="1")
+    ] = None,
+    job: Annotated[
+        Path | None, typer.Option(help="Also write a job that mills the recording.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there.")
+    ] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Simulate a scan of a known specimen as electron events, with the truth beside it."""
-    from flows.demo import simulate_file
+    """Simulate a scan of a known specimen as electron events, with the truth beside it.
+
+    Example: phasemill simulate scan.h5 --specimen graphene --dose 20000 --defocus-angstrom 80
+    """
+    from flows.simulate import simulate_file
 
     try:
-        summary = simulate_file(path, scan=scan, electrons=electrons, seed=seed)
+        summary = simulate_file(path, context.params, overwrite, job, console, quiet or as_json)
     except (ValueError, OSError) as error:
         refuse(f"{path}: {error}", as_json)
-    typer.echo(json.dumps(summary, indent=1) if as_json else f"{path}")
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1, ensure_ascii=False))
+    else:
+        console.print(_facts(summary))
+        typer.echo(summary["path"])
 
 
 @app.command()
@@ -173,7 +255,14 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _mill(job: Any, force: list[str], prefect: bool, as_json: bool, quiet: bool) -> None:
+def _mill(
+    job: Any,
+    force: list[str],
+    prefect: bool,
+    as_json: bool,
+    quiet: bool,
+    beside: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
     from flows.settings import quiet_local_prefect
 
     quiet_local_prefect()
@@ -183,13 +272,16 @@ def _mill(job: Any, force: list[str], prefect: bool, as_json: bool, quiet: bool)
         night = run_night(job, force, prefect, console, quiet or as_json)
     except NightError as error:
         refuse(str(error), as_json)
+    failed = any(row["status"] == "failed" for row in night["datasets"])
+    if beside is not None and not failed:
+        beside(night)
     if as_json:
         typer.echo(json.dumps(night, indent=1, ensure_ascii=False))
     else:
         for row in night["datasets"]:
             _say(row)
         typer.echo(night["index"] if len(night["datasets"]) > 1 else night["datasets"][0]["report"])
-    if any(row["status"] == "failed" for row in night["datasets"]):
+    if failed:
         raise typer.Exit(1)
 
 
@@ -202,6 +294,10 @@ def _say(row: dict[str, Any]) -> None:
 
 def _facts(facts: dict[str, Any]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, "\n".join(value) if isinstance(value, list) else str(value))
+        many = isinstance(value, list)
+        lines = "\n".join(value) if many and all(isinstance(v, str) for v in value) else str(value)
+        table.add_row(name, lines)
     return table

@@ -121,6 +121,38 @@ def probe_wave(
     return np.fft.fftshift(wave) if centred else wave
 
 
+def probe_width(energy: float, semiangle: float, aberrations: Aberrations) -> float:
+    """How far rays through the aperture land apart: the width of the probe without diffraction.
+
+    A ray at k lands at ∇χ(k)/2π.
+
+    Parameters
+    ----------
+    energy : float
+        Beam energy [eV].
+    semiangle : float
+        Convergence semi-angle [rad].
+    aberrations : Aberrations
+        Coefficients [Å, rad].
+
+    Returns
+    -------
+    float
+        The longer side of the box that holds all rays, along the axes of the aberrations [Å];
+        2 α |C10| for defocus alone.
+    """
+    lam = wavelength(energy)
+    k = np.linspace(-1, 1, 65) * semiangle / lam
+    h = 1e-4 * semiangle / lam
+    ky, kx = (axis[np.hypot(k[:, None], k) <= k[-1]] for axis in np.meshgrid(k, k, indexing="ij"))
+    landing = [
+        phase_shift(ky + dy, kx + dx, lam, aberrations)
+        - phase_shift(ky - dy, kx - dx, lam, aberrations)
+        for dy, dx in ((h, 0.0), (0.0, h))
+    ]
+    return max(float(np.ptp(along)) for along in landing) / (4 * pi * h)
+
+
 def turned(aberrations: Aberrations, rotation: float, flip: bool = False) -> Aberrations:
     """Describe the same lens on turned axes: from the detector's to the scan's.
 

@@ -22,20 +22,31 @@ from models.counting import count_electrons
 from models.diffraction import Canvas, ForwardModel
 from models.phase_object import PhaseObject
 from models.specimens import build_specimen
-from tasks.simulation import FAULTS_STREAM, ROWS_STREAM, SPECIMEN_STREAM, Simulation, as_json
+from tasks.simulation import (
+    FAULTS_STREAM,
+    FLYBACK_STREAM,
+    ROWS_STREAM,
+    SPECIMEN_STREAM,
+    Simulation,
+    as_json,
+)
 from tasks.store.stempy_file import write_stempy_file
 
 PATTERNS_AT_ONCE = 16
 """Patterns that are transformed together: their waves stay in the cache of a core."""
 SECTORS = 4
 """Bands of detector rows that are read out apart, and may be lost apart."""
+FLYBACK_TIME = 2.0
+"""Duration of a flyback frame in frames of the scan: it holds so many times the electrons."""
+FLYBACK_PLACES = 16
+"""Places on the beam's way back whose patterns are averaged."""
 
 
 class Losses(NamedTuple):
     """What the recording lost."""
 
     missing: np.ndarray
-    """(n,) int64: positions without a frame, ascending."""
+    """(n,) int64: positions of the scan without a frame, ascending; no flyback frame is lost."""
     sectors: np.ndarray
     """(m, 2) int64: position and sector (0 at row 0) of each lost sector, ascending."""
 
@@ -143,23 +154,22 @@ def simulate(
         for slab in simulated_rows(settings):
             yield slab.indptr, slab.indices
             if progress:
-                progress(
-                    min(rows, slab.first_row + slab.indptr.size // settings.scan_shape[1]), rows
-                )
+                done = (slab.indptr.size - 1) // settings.recorded_shape[1]
+                progress(slab.first_row + done, rows)
 
     truth = truth_path(path)
     events = write_stempy_file(
-        path, counted(), settings.scan_shape, settings.detector_shape,
+        path, counted(), settings.recorded_shape, settings.detector_shape,
         {"simulation": {"settings": json.dumps(as_json(settings))}},
     )  # fmt: skip
     write_truth(settings, truth)
     losses = losses_of(settings)
-    whole = settings.scan_shape[0] * settings.scan_shape[1] - len(losses.missing)
+    whole = rows * (settings.scan_shape[1] + FLYBACK_TIME * settings.flyback) - len(losses.missing)
     return {
         "path": str(path),
         "truth": str(truth),
         "specimen": settings.specimen,
-        "scan_shape": list(settings.scan_shape),
+        "scan_shape": list(settings.recorded_shape),
         "detector_shape": list(settings.detector_shape),
         "events": events,
         "electrons_per_frame": round(events / max(1, whole), 2),
@@ -225,7 +235,23 @@ def _row(
         indptr, indices = count_electrons(frames, settings.electrons, rng)
         lengths.append(np.diff(indptr))
         events.append(indices)
-    return _without_losses(settings, losses, row, np.concatenate(lengths), np.concatenate(events))
+    indptr, indices = _without_losses(
+        settings, losses, row, np.concatenate(lengths), np.concatenate(events)
+    )
+    if not settings.flyback:
+        return indptr, indices
+    flown = _flyback(settings, model, canvas, row)
+    return np.append(indptr, indptr[-1] + len(flown)), np.concatenate([indices, flown])
+
+
+def _flyback(settings: Simulation, model: ForwardModel, canvas: Canvas, row: int) -> np.ndarray:
+    """Events of the frame that is taken while the beam flies from the end of a row to the next."""
+    way = (np.arange(FLYBACK_PLACES) + 0.5) / FLYBACK_PLACES
+    rows = np.minimum(row + way, settings.scan_shape[0] - 1)
+    positions = model.positions(rows, (settings.scan_shape[1] - 1) * (1 - way))
+    pattern = model.patterns(canvas, positions).mean(axis=0).reshape(1, -1)
+    rng = settings.random(FLYBACK_STREAM, row)
+    return count_electrons(pattern, FLYBACK_TIME * settings.electrons, rng)[1]
 
 
 def _without_losses(

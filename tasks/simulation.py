@@ -13,16 +13,18 @@ import numpy as np
 from models.aberrations import Aberrations
 from models.diffraction import ForwardModel
 from models.geometry import Geometry
+from models.probe import probe_width
 from models.specimens import SPECIMENS
 
-ROWS_STREAM, FAULTS_STREAM, SPECIMEN_STREAM = 0, 1, 2
+ROWS_STREAM, FAULTS_STREAM, SPECIMEN_STREAM, FLYBACK_STREAM = 0, 1, 2, 3
 """Random streams that spring from the seed."""
 
 DEMO_ABERRATIONS = Aberrations(
     C10=55.0, C12=22.0, phi12=0.61, C21=700.0, phi21=-1.05, C23=450.0, phi23=0.38,
-    C30=-2.0e4, C32=8.0e3, phi32=-0.5, C34=6.0e3, phi34=0.2,
+    C30=-5.0e3, C32=3.0e3, phi32=-0.5, C34=2.5e3, phi34=0.2,
 )  # fmt: skip
-"""What is left after a coarse alignment: 5.5 nm of overfocus, astigmatism, coma and the like."""
+"""What a corrector leaves after a coarse alignment: 5.5 nm of overfocus, astigmatism, coma,
+and half a micrometre of the third order."""
 
 
 class SimulationError(ValueError):
@@ -61,6 +63,8 @@ class Simulation:
     """Part of the positions whose frame is lost."""
     lost_sectors: int = 1
     """Frames that lost the sector in which the disk's centre lies."""
+    flyback: bool = False
+    """Whether each row ends with one more frame, taken while the beam flies back to the next."""
     seed: int = 1
     """Decides specimen, noise and what is lost."""
 
@@ -100,6 +104,24 @@ class Simulation:
             max(away) > 0,
             (f"disk centre {self.center} px lies off a detector of {self.detector_shape} px"),
         )
+        if min(self.energy, self.semiangle, self.radius) > 0:
+            yield from self._field_faults()
+
+    def _field_faults(self) -> Iterator[tuple[bool, str]]:
+        # Patterns with pixels of dk hold the specimen over 1/dk around the probe, and no further.
+        width = probe_width(self.energy, self.semiangle, self.aberrations)
+        held = 1 / self.geometry.pixel_wavevector
+        yield (
+            width > held,
+            f"a probe {width:.3g} Å wide: patterns with a disk of {self.radius:g} px radius hold "
+            f"{held:.3g} Å around it; a radius above {self.radius * width / held:.3g} px or "
+            "weaker aberrations are needed",
+        )
+
+    @property
+    def recorded_shape(self) -> tuple[int, int]:
+        """Rows and columns of the recording: the scan, and the flyback column if there is one."""
+        return self.scan_shape[0], self.scan_shape[1] + self.flyback
 
     @property
     def geometry(self) -> Geometry:

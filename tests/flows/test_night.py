@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +12,13 @@ from rich.console import Console
 from flows.job import check_job
 from flows.overnight import NightError, locked_output, run_night
 from flows.verify import verify_result
-from tasks.demo_scan import Simulation, simulate
+from tasks.simulate import simulate
+from tasks.simulation import small_simulation
 
-SMALL = Simulation(scan=40, scan_step=0.3, detector=48, radius=11.3, center=(23.4, 24.8),
-                   electrons=3000, missing=3, lost=1)  # fmt: skip
+SMALL = small_simulation(
+    scan_shape=(40, 40), scan_step=(0.3, 0.3), detector_shape=(48, 48), radius=11.3,
+    center=(23.4, 24.8), electrons=3000.0, missing_fraction=3 / 1600,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_tiff_has_the_step_as_its_pixel(milled):
 
 def test_known_calibration_gives_an_image_of_the_truth(milled, scan, tmp_path):
     aberrations = SMALL.aberrations.nonzero()
-    keys = {"aberrations": aberrations, "scan_rotation_deg": SMALL.scan_rotation_deg}
+    keys = {"aberrations": aberrations, "scan_rotation_deg": np.rad2deg(SMALL.rotation)}
     mill(job(tmp_path / "out", scan, **keys))
     truth = np.load(scan.with_name("small_truth.npz"))["phase"]
     path = tmp_path / "out" / "small" / "results.zarr"
@@ -183,10 +185,3 @@ def test_real_particles_are_calibrated_from_their_data_alone(shared_data, tmp_pa
     assert abs(calibration["scan_rotation_deg"]["value"] - 120.3) < 4
     assert abs(calibration["aberrations"]["C10"]["value"] + 132_000) < 9_000
     assert ((phase - phase.mean()) ** 3).mean() > 0  # beads and particles are bright
-
-
-def test_simulation_repeats_to_the_event(tmp_path):
-    tiny = replace(SMALL, scan=4, missing=1, lost=1)
-    first, second = simulate(tiny, tmp_path / "a.h5"), simulate(tiny, tmp_path / "b.h5")
-    assert first["events"] == second["events"]
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()

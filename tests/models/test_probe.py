@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.aberrations import NAMES, Aberrations, phase_shift
-from models.probe import aperture, aperture_function, probe_wave, turned
+from models.probe import aperture, aperture_function, probe_wave, probe_width, turned
 
 ENERGY, SEMIANGLE, LAM = 80e3, 0.025, 0.0417572
 K0 = SEMIANGLE / LAM
@@ -121,3 +121,18 @@ def test_turned_lens_gives_the_same_wave_the_same_phase(rotation, flip):
 def test_turning_there_and_back_changes_nothing():
     there = turned(random_lens(), 0.9)
     np.testing.assert_allclose(turned(there, -0.9).cartesian(), random_lens().cartesian())
+
+
+@pytest.mark.parametrize(
+    ("lens", "width"),
+    [
+        # Rays land at C10 θ, on both sides; along the longer axis of astigmatism at (C10 + C12) θ.
+        (Aberrations(C10=-120.0), 2 * 0.02 * 120),
+        (Aberrations(C10=120.0, C12=40.0), 2 * 0.02 * 160),
+        (Aberrations(C30=1e5), 2 * 0.02**3 * 1e5),
+        # Coma draws a comet's tail: C21 (θ² + 2 θx²)/3 along its axis, on one side only.
+        (Aberrations(C21=3000.0), 3000.0 * 0.02**2),
+    ],
+)
+def test_probe_is_as_wide_as_its_rays_land_apart(lens, width):
+    assert probe_width(80e3, 0.02, lens) == pytest.approx(width, rel=1e-3)

@@ -95,6 +95,28 @@ def test_losses_leave_the_other_electrons_as_they_are():
     np.testing.assert_array_equal(np.delete(lossy, hit, axis=0), np.delete(whole, hit, axis=0))
 
 
+def test_flyback_adds_a_bright_column_and_leaves_the_scan_as_it_is(tmp_path):
+    path = tmp_path / "scan.h5"
+    simulate(small_simulation(), tmp_path / "plain.h5")
+    summary = simulate(small_simulation(flyback=True), path)
+    assert summary["scan_shape"] == [24, 25]
+    assert summary["electrons_per_frame"] == pytest.approx(250, rel=0.02)
+    kept, dropped = StempyRecording(str(path)), StempyRecording(str(path), drop_flyback=True)
+    assert kept.flyback_suspected
+    assert kept.scan_shape == (24, 25)
+    lengths = np.diff(kept.read_rows(0, 24).indptr).reshape(24, 25)
+    assert lengths[:, -1].mean() == pytest.approx(2 * 250, rel=0.05)
+    plain = StempyRecording(str(tmp_path / "plain.h5")).read_rows(0, 24)
+    for found, expected in zip(dropped.read_rows(0, 24)[:2], plain[:2], strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_probe_wider_than_the_patterns_can_hold_is_refused_with_what_would_do():
+    # 2 α |C10| = 0.05 · 2000 Å = 100 Å; pixels of α/(8 λ) hold 8 λ/α = 13.4 Å.
+    with pytest.raises(SimulationError, match=r"probe 100 Å wide.*hold 13\.4 Å.*above 59\.9 px"):
+        small_simulation(aberrations=Aberrations(C10=2000.0))
+
+
 def test_file_and_truth_hold_what_was_simulated(tmp_path):
     settings, path, seen = small_simulation(), tmp_path / "scan.h5", []
     summary = simulate(settings, path, lambda done, rows: seen.append((done, rows)))
