@@ -99,12 +99,12 @@ def _one(dataset: Dataset, output: str, scheduler: str, force: list[str]) -> dic
 
     mill = reprocess if FlowRunContext.get() is not None else reprocess.fn
     start = time.monotonic()
+    log = layout.error_log(Path(output), dataset.name)
     try:
-        return mill(dataset, output, scheduler, force)
+        row = mill(dataset, output, scheduler, force)
     except Exception as error:
         # One dataset's failure, whatever it is, must not cost the night's others.
         reason = str(error) if isinstance(error, ValueError | OSError | RuntimeError) else ""
-        log = layout.work_folder(Path(output), dataset.name) / "error.log"
         _keep_traceback(log)
         return {
             "name": dataset.name,
@@ -114,6 +114,8 @@ def _one(dataset: Dataset, output: str, scheduler: str, force: list[str]) -> dic
             "report": None,
             "flags": [],
         }
+    log.unlink(missing_ok=True)  # of an earlier night
+    return row
 
 
 def _keep_traceback(log: Path) -> None:

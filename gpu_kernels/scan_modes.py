@@ -2,8 +2,8 @@
 
 Blind calibration needs G(k, Q) at some tens of frequencies only. They are found in one pass over
 the pixels and collected in a second, block by block: all of G never exists. The scan is multiplied
-by a window that fades at its edges, because an image is no torus, and every pixel is divided by the noise of its own
-counts, so that each mode has a noise of variance 1.
+by a window that fades at its edges, because an image is no torus, and every pixel is divided by the
+noise of its own counts, so that each mode has a noise of variance 1.
 """
 
 from collections.abc import Iterable

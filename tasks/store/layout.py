@@ -33,6 +33,11 @@ def work_folder(output: Path, name: str) -> Path:
     return work_root(output) / name
 
 
+def error_log(output: Path, name: str) -> Path:
+    """Where the traceback of a dataset stands that failed in the last night."""
+    return work_folder(output, name) / "error.log"
+
+
 def step_folder(work: Path, step: str) -> Path:
     """Folder of one finished step."""
     return work / "steps" / step

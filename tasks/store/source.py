@@ -34,8 +34,17 @@ def fingerprint(path: Path, remembered: Path) -> Source:
     -------
     Source
         What identifies the recording.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to hash: a pipe or device, which would be waited for, or a bare folder.
     """
+    if not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path}: this is no regular file.")
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"{path}: this is a folder, and no Zarr: it holds no file.")
     stats = [os.stat(file) for file in files]
     size, modified = sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
     try:

@@ -137,7 +137,7 @@ def test_damaged_file_is_refused_or_its_events_are_sound(name, tmp_path, write_c
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FORMATS)
 def test_much_damage_is_refused_or_its_events_are_sound(name, tmp_path, write_counted):
-    mutate(name, 200 if name == "merlin" else 3000, 1, tmp_path, write_counted)
+    mutate(name, 200 if name == "merlin" else 1000, 1, tmp_path, write_counted)
 
 
 def test_zarr_with_damaged_metadata_or_chunks_is_refused_or_sound(tmp_path):

@@ -1,0 +1,123 @@
+"""ePIE equals its equations on both sides, and finds what made the patterns."""
+
+import numpy as np
+import pytest
+
+from gpu_kernels.epie import Epie, epie, illumination
+
+SIDE = 16
+
+
+def small_probe(side=SIDE, electrons=3000.0, defocus=2.0):
+    """A slightly defocused probe whose disk fills half of the window."""
+    k = np.fft.fftfreq(side, 1 / side)
+    q2 = (k[:, None] ** 2 + k**2) / (side / 4) ** 2
+    wave = np.where(q2 < 1, np.exp(-1j * (defocus * q2 + 0.3 * k[:, None] / (side / 4))), 0)
+    probe = np.fft.fftshift(np.fft.ifft2(wave, norm="ortho"))
+    return probe * np.sqrt(electrons / np.sum(np.abs(probe) ** 2))
+
+
+def small_object(shape, seed=0, strength=0.4):
+    rng = np.random.default_rng(seed)
+    k = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij"))
+    phase = np.fft.ifft2(np.fft.fft2(rng.normal(size=shape)) * np.exp(-((k / 0.12) ** 2))).real
+    return np.exp(1j * strength * phase / phase.std())
+
+
+def raster(count, step, jitter=0.0, seed=1):
+    at = np.stack(np.meshgrid(*[np.arange(count) * step] * 2, indexing="ij"), -1).reshape(-1, 2)
+    return at + np.random.default_rng(seed).uniform(-jitter, jitter, at.shape)
+
+
+def shifted(probe, fraction):
+    k = np.fft.fftfreq(len(probe), 1 / len(probe))
+    turn = k[:, None] * fraction[0] + k * fraction[1]
+    return np.fft.ifft2(np.fft.fft2(probe) * np.exp(-2j * np.pi * turn / len(probe)))
+
+
+def windows(positions, origin, side):
+    corners = np.floor(positions - origin + 0.5).astype(int) - side // 2
+    return corners, positions - origin - side // 2 - corners
+
+
+def simulate(positions, probe, obj, origin):
+    """Intensities by the definition, zero frequency first."""
+    side, patterns = len(probe), []
+    for (y, x), fraction in zip(*windows(positions, origin, side), strict=True):
+        wave = shifted(probe, fraction) * obj[y : y + side, x : x + side]
+        patterns.append(np.abs(np.fft.fft2(wave, norm="ortho")) ** 2)
+    return np.array(patterns)
+
+
+def by_definition(patterns, positions, probe, obj, origin, batches, settings, weight=1.0):
+    """One round in double precision, as the papers write it."""
+    side, lit = len(probe), illumination(positions, probe, obj.shape, origin).max()
+    obj, velocity, residual = obj.astype(complex), np.zeros(obj.shape, complex), 0.0
+    brightest, peak = (np.abs(obj) ** 2).max(), np.abs(probe).max() ** 2
+    corners, fractions = windows(positions, origin, side)
+    for batch in batches:
+        numerator, denominator = np.zeros(obj.shape, complex), np.zeros(obj.shape)
+        change = np.zeros_like(probe)
+        for p in batch:
+            at = tuple(slice(c, c + side) for c in corners[p])
+            here = shifted(probe, fractions[p])
+            wave = np.fft.fft2(here * obj[at], norm="ortho")
+            right = np.sqrt(patterns[p]) * wave / np.abs(wave)
+            residual += (weight * np.abs(right - wave) ** 2).sum()
+            difference = np.fft.ifft2(weight * (right - wave), norm="ortho")
+            numerator[at] += here.conj() * difference
+            denominator[at] += np.abs(here) ** 2
+            change += shifted(obj[at].conj() * difference, -fractions[p])
+        floor = peak if len(batch) == 1 else lit * len(batch) / len(positions)
+        gamma = settings.regularisation
+        step = numerator / ((1 - gamma) * denominator + gamma * floor)
+        touched = denominator > 0
+        velocity[touched] *= settings.momentum
+        velocity += settings.object_step * step
+        obj = obj + np.where(touched, velocity, 0)
+        probe = probe + settings.probe_step / len(batch) / brightest * change
+    return obj, probe, residual / patterns.sum()
+
+
+@pytest.fixture(scope="module")
+def scan():
+    positions = raster(6, 2.37) + 20.3
+    probe = small_probe()
+    origin = (9, 9)
+    obj = small_object((32, 32))
+    counts = np.random.default_rng(2).poisson(simulate(positions, probe, obj, origin))
+    return counts.astype(np.uint16), positions, probe, obj, origin
+
+
+@pytest.mark.parametrize("size", [1, 9, 36], ids=["sequential", "batches", "all at once"])
+def test_round_equals_its_definition(twin, scan, size):
+    counts, positions, probe, _, origin = scan
+    counts = counts[:9] if size == 1 else counts
+    positions = positions[: len(counts)]
+    settings = Epie(iterations=1, batch_size=size, probe_step=0.2, probe_from=0, momentum=0.6)
+    start = small_object((32, 32), seed=5, strength=0.1)
+    found = epie(twin(counts), positions, probe, settings, start=(start, origin))
+    order = np.random.default_rng(0).permutation(len(counts)).reshape(-1, size)
+    obj, new_probe, residual = by_definition(
+        counts.astype(float), positions, probe, start, origin, order, settings
+    )
+    touched = illumination(positions, probe, obj.shape, origin) > 1
+    np.testing.assert_allclose(found.obj[touched], obj[touched], atol=2e-5)
+    np.testing.assert_allclose(found.probe, new_probe, atol=3e-5 * np.abs(probe).max())
+    np.testing.assert_allclose(found.residuals, [residual], rtol=1e-5)
+
+
+def test_dead_pixels_leave_the_wave_alone(twin, scan):
+    counts, positions, probe, _, origin = scan
+    weight = np.ones((SIDE, SIDE))
+    weight[3:5, 1:4] = 0
+    spoilt = counts.copy()
+    spoilt[:, weight == 0] = 60_000
+    settings = Epie(iterations=1, batch_size=36)
+    start = small_object((32, 32), seed=5, strength=0.1)
+    found = epie(twin(spoilt), positions, probe, settings, start=(start, origin), weight=weight)
+    obj, _, _ = by_definition(
+        counts.astype(float), positions, probe, start, origin, [range(36)], settings, weight
+    )
+    lit = illumination(positions, probe, obj.shape, origin) > 1
+    np.testing.assert_allclose(found.obj[lit], obj[lit], atol=2e-5)
