@@ -163,7 +163,8 @@ def integrate_iteratively(
     """Integrate a deflection by the regularised iteration of Pelz et al.
 
     φ ← φ + μ F⁻¹[−i Q·F(residual) / (Q² + λ1 + λ2 Q⁴)], where the residual is the deflection that
-    φ does not yet explain; positions without data have none. (In print the −i is missing and the
+    φ does not yet explain; positions without data have none, so that the phase bends nowhere
+    in a hole (with mirrors its Laplacian is 0 there). (In print the −i is missing and the
     whole deflection stands where the residual must.)
 
     Parameters

@@ -116,7 +116,12 @@ def test_mirrored_iteration_passes_over_missing_positions_of_an_open_field():
     # The mean slope that is left out is that of the positions that are there.
     ramp = 2 * np.pi * (np.nanmean(holed, axis=(1, 2)) - com.mean(axis=(1, 2))) * STEP
     truth -= np.tensordot(ramp, np.indices(truth.shape), 1)
-    assert error(dpc.integrate_iteratively(*holed, STEP, iterations=30), truth) < 1e-4
+    found, there = dpc.integrate_iteratively(*holed, STEP, iterations=30), np.isfinite(holed[0])
+    assert error(found[there], truth[there]) < 1e-4
+    # Nothing was measured at a hole: the phase is as smooth there as its neighbours allow.
+    around = np.pad(found, 1, "edge")
+    bent = np.diff(around[:, 1:-1], 2, 0) / STEP[0] ** 2 + np.diff(around[1:-1], 2) / STEP[1] ** 2
+    assert np.abs(bent[~there]).max() < 1e-9 < np.abs(bent).max()
 
 
 @pytest.mark.parametrize("boundary", ["mirror", "periodic"])
