@@ -104,18 +104,25 @@ def _one(dataset: Dataset, output: str, scheduler: str, force: list[str]) -> dic
         row = mill(dataset, output, scheduler, force)
     except Exception as error:
         # One dataset's failure, whatever it is, must not cost the night's others.
-        reason = str(error) if isinstance(error, ValueError | OSError | RuntimeError) else ""
         _keep_traceback(log)
         return {
             "name": dataset.name,
             "status": "failed",
-            "reason": reason or f"{type(error).__name__}: {error} (details in {log})",
+            "reason": _reason(error, dataset.path, log),
             "seconds": round(time.monotonic() - start, 1),
             "report": None,
             "flags": [],
         }
     log.unlink(missing_ok=True)  # of an earlier night
     return row
+
+
+def _reason(error: Exception, recording: str, log: Path) -> str:
+    """Why a dataset failed, in one sentence that names its recording."""
+    reason = str(error)
+    if not reason or not isinstance(error, ValueError | OSError | RuntimeError):
+        reason = f"{type(error).__name__}: {error} (details in {log})"
+    return reason if recording in reason else f"{recording}: {reason}"
 
 
 def _keep_traceback(log: Path) -> None:

@@ -4,7 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpu_kernels.disk_fit import fit_disk
+import numpy as np
+
+from gpu_kernels.disk_fit import DiskError, fit_disk
 from tasks.calibration.given import Given
 from tasks.store import layout
 from tasks.store.events import open_store
@@ -39,7 +41,7 @@ def measure_disk(
     Raises
     ------
     DiskError
-        If there is no disk to fit.
+        If there is no disk to fit, or no electron in the disk that the job gives.
     """
 
     def write(aside: Path) -> dict[str, Any]:
@@ -60,8 +62,11 @@ def measure_disk(
 
 def _disk(events: Path, given: Given) -> dict[str, Any]:
     disk: dict[str, Any] = {"fit": None}
+    frame = open_store(events).array("frame_sum")
+    if not frame.any():
+        raise DiskError("the recording has no electron, so there is nothing to mill.")
     if given.center_px is None or given.semiangle_px is None:
-        fit = fit_disk(open_store(events).array("frame_sum"))
+        fit = fit_disk(frame)
         disk = {
             "center_px": list(fit.center),
             "center_sigma": list(fit.center_sigma),
@@ -75,4 +80,18 @@ def _disk(events: Path, given: Given) -> dict[str, Any]:
         if value is not None:
             disk[f"{name}_px"] = list(value) if isinstance(value, tuple) else value
             disk |= {f"{name}_sigma": None, f"{name}_origin": "given"}
+    _refuse_an_empty_disk(disk, frame)
     return disk
+
+
+def _refuse_an_empty_disk(disk: dict[str, Any], frame: np.ndarray) -> None:
+    """A fitted disk is bright; a given one may lie anywhere, even beside the detector."""
+    (row, col), radius = disk["center_px"], disk["semiangle_px"]
+    rows, cols = np.indices(frame.shape, sparse=True)
+    if not frame[np.hypot(rows - row, cols - col) < radius].any():
+        raise DiskError(
+            f"the disk of radius {radius:g} px ({disk['semiangle_origin']}) about ({row:g}, "
+            f"{col:g}) px ({disk['center_origin']}) holds none of the {int(frame.sum())} electrons "
+            f"on the detector of {frame.shape[0]} x {frame.shape[1]} pixels; mend center_px and "
+            "semiangle_px, or leave them out."
+        )

@@ -171,6 +171,7 @@ def test_unknown_step_to_force_is_refused(scan, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_real_particles_are_calibrated_from_their_data_alone(shared_data, tmp_path):
     path = shared_data / "rotavirus" / "rotavirus_events.h5"
     keys = {"voltage_kv": 300, "semiangle_mrad": 1.03, "scan_step_angstrom": 31.25}

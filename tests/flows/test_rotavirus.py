@@ -9,7 +9,7 @@ from rich.console import Console
 from flows.job import read_job
 from flows.overnight import run_night
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 WRONG = {
     "no_defocus": "scan_rotation_deg: 119.8, flip: false, aberrations: {C10: 0}",
