@@ -41,10 +41,11 @@ class CpuEngine:
         self._side = side_as_type(side)
         self._tables = turns(side, dtype), row_order(side)
         self._patterns, self._dtype = patterns, dtype
-        self._weight = np.ones((side, side), dtype) if weight is None else weight.astype(dtype)
+        used = np.ones((side, side)) if weight is None else weight
+        self._weight: np.ndarray = used.astype(dtype)
         spectrum = scipy.fft.fft2(probe, norm="ortho") / side
-        self._spectrum = np.stack([spectrum.real, spectrum.imag]).astype(dtype)
-        self._obj = np.ascontiguousarray(np.stack([obj.T.real, obj.T.imag]), dtype)
+        self._spectrum: np.ndarray = np.stack([spectrum.real, spectrum.imag]).astype(dtype)
+        self._obj: np.ndarray = np.ascontiguousarray(np.stack([obj.T.real, obj.T.imag]), dtype)
         self._velocity, self._numerator = np.zeros_like(self._obj), np.zeros_like(self._obj)
         self._denominator = np.zeros_like(self._obj[0])
 
