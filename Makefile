@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/phasemill demo
 
-test: $(READY)
+test: lint
 	$(BIN)/pytest -q -m "not slow"
 	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -q -m "gpu and not slow" tests/gpu_kernels
 	$(BIN)/pytest -q -m slow
@@ -32,7 +32,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test
+check: test
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -42,7 +42,9 @@ def count_electrons(
 
 
 @njit(nogil=True, cache=True)
-def _arrivals(patterns, electrons, rng):
+def _arrivals(
+    patterns: np.ndarray, electrons: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     indptr = np.zeros(patterns.shape[0] + 1, np.int64)
     indices = np.empty(int(patterns.shape[0] * electrons * 1.1) + 1024, np.uint32)
     count = 0

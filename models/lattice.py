@@ -62,7 +62,9 @@ def fitted_to_period(cell: np.ndarray, period: tuple[float, float]) -> np.ndarra
     return np.linalg.solve(steps, sides)
 
 
-def fill(cell: np.ndarray, basis: np.ndarray, box: Box, phase: tuple[float, float] = (0.31, 0.17)):
+def fill(
+    cell: np.ndarray, basis: np.ndarray, box: Box, phase: tuple[float, float] = (0.31, 0.17)
+) -> list[np.ndarray]:
     """Sites of a crystal inside a box; a box of one period holds each site once.
 
     Parameters

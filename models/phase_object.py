@@ -76,7 +76,14 @@ class PhaseObject:
             _add(image, at / step, seen, step)
         return image
 
-    def _repeated(self, bumps, shape, step, origin, rotation) -> Bumps:
+    def _repeated(
+        self,
+        bumps: Bumps,
+        shape: tuple[int, int],
+        step: tuple[float, float],
+        origin: tuple[float, float],
+        rotation: float,
+    ) -> Bumps:
         """Bumps in every period that a grid reaches into."""
         if self.period is None:
             return bumps

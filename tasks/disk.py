@@ -86,8 +86,9 @@ def _disk(events: Path, given: Given) -> dict[str, Any]:
 
 def _refuse_an_empty_disk(disk: dict[str, Any], frame: np.ndarray) -> None:
     """A fitted disk is bright; a given one may lie anywhere, even beside the detector."""
-    (row, col), radius = disk["center_px"], disk["semiangle_px"]
-    rows, cols = np.indices(frame.shape, sparse=True)
+    row, col = disk["center_px"]
+    radius = disk["semiangle_px"]
+    rows, cols = np.arange(frame.shape[0])[:, None], np.arange(frame.shape[1])
     if not frame[np.hypot(rows - row, cols - col) < radius].any():
         raise DiskError(
             f"the disk of radius {radius:g} px ({disk['semiangle_origin']}) about ({row:g}, "

@@ -10,6 +10,7 @@ skewness is chance.
 import numpy as np
 import scipy.fft
 
+from gpu_kernels.scan_modes import Modes
 from tasks.calibration.evidence import Evidence
 
 SURROGATES = 48
@@ -54,7 +55,9 @@ def skewness_of_phase(
     return skewness, skewness / max(float(np.std(chance)), 1e-6)
 
 
-def _flattened(evidence, phase, variance, seen):
+def _flattened(
+    evidence: Evidence, phase: np.ndarray, variance: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
     """Wiener weights, then every ring of about the same power."""
     modes = evidence.modes
     step = _frequency_step(modes.q_y, modes.q_x, modes.row, modes.col)
@@ -68,7 +71,7 @@ def _flattened(evidence, phase, variance, seen):
     return np.where(seen, phase * gain, 0)
 
 
-def _frequency_step(q_y, q_x, row, col):
+def _frequency_step(q_y: np.ndarray, q_x: np.ndarray, row: np.ndarray, col: np.ndarray) -> float:
     """The larger distance of neighbouring frequencies along the two axes."""
     x = float(np.max(q_x / np.maximum(col, 1)))
     low = (row > 0) & (q_y > 0)
@@ -76,7 +79,7 @@ def _frequency_step(q_y, q_x, row, col):
     return max(x, y)
 
 
-def _image(evidence, values):
+def _image(evidence: Evidence, values: np.ndarray) -> np.ndarray:
     """The image of some frequencies, on the coarsest grid that holds them."""
     modes = evidence.modes
     row = np.rint(modes.q_y / _row_step(modes)).astype(int)
@@ -89,13 +92,13 @@ def _image(evidence, values):
     return scipy.fft.irfft2(half, s=(rows, cols))
 
 
-def _row_step(modes):
+def _row_step(modes: Modes) -> float:
     low = (modes.row > 0) & (modes.q_y > 0)
     if low.any():
         return float(np.median(modes.q_y[low] / modes.row[low]))
     return max(float(np.abs(modes.q_y).max()), 1e-300)
 
 
-def _skewness(image):
+def _skewness(image: np.ndarray) -> float:
     image = image - image.mean()
     return float((image**3).mean() / max((image**2).mean(), 1e-300) ** 1.5)
