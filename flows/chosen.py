@@ -2,7 +2,7 @@
 
 from math import floor
 
-from flows.job import Dataset
+from flows.dataset import Dataset
 from flows.options import Area, DenseOptions, RadialOptions, VirtualDetector
 from tasks.dense import DenseError, DenseSettings
 from tasks.detectors import Annulus, MaskDetector, RadialSettings, standard_annuli

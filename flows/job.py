@@ -8,31 +8,18 @@ import glob
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from flows.options import (
-    DenseOptions,
-    DpcOptions,
-    Length,
-    Options,
-    RadialOptions,
-    ScanRegion,
-    SsbOptions,
-    Vacuum,
-    VirtualDetector,
-    pair,
-)
+from flows.dataset import Dataset
+from flows.options import Options
 from flows.places import fault, lines_of, once, place_and_message, repeated_keys, yaml_fault
-from models.aberrations import NAMES, Aberrations
 from tasks.masks import MaskError, read_mask
 
 RESERVED = dict.fromkeys(("bf", "abf", "adf"), "a standard detector has it")
 RESERVED_REGIONS = {"vacuum": "give the key 'vacuum' instead"}
-STEPS = ("virtual", "dpc", "ssb")
-"""Steps that a job may ask for, in the order in which they run."""
 
 
 class JobError(ValueError):
@@ -44,90 +31,20 @@ class JobError(ValueError):
         super().__init__(f"{path}: {many} in the job\n" + "\n".join(f"  {f}" for f in faults))
 
 
-def _within(low: float, high: float, unit: str, hint: str) -> AfterValidator:
-    def check(value: float) -> float:
-        if not low <= value <= high:
-            raise ValueError(f"{value:g} {unit} is outside {low:g} to {high:g} {unit}; {hint}")
-        return value
-
-    return AfterValidator(check)
-
-
-Step = Annotated[
-    float, _within(0.001, 1e4, "Å", "the scan step is the distance of neighbouring positions in Å")
-]
-Pixel = Annotated[float, _within(-1e5, 1e5, "px", "give detector pixels")]
-
-
-def _known_aberrations(values: dict[str, float]) -> dict[str, float]:
-    for name, value in values.items():
-        if name == "defocus":
-            raise ValueError("give C10 = -defocus instead of defocus, in Å")
-        if name not in NAMES:
-            raise ValueError(f"'{name}' is not one of {', '.join(NAMES)}")
-        if name.startswith("phi") and abs(value) > 7:
-            raise ValueError(f"{name} = {value:g} is an angle in rad; did you give degrees?")
-        if name.startswith("C") and 0 < abs(value) < 1e-3:
-            raise ValueError(f"{name} = {value:g} is in Å; did you give metres?")
-    return values
-
-
-class Dataset(Options):
-    """One recording and how it is to be milled."""
-
-    path: str
-    name: str = Field(default="", pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")
-    voltage_kv: Annotated[float, _within(1, 3000, "kV", "did you give volts?")] | None = None
-    semiangle_mrad: (
-        Annotated[float, _within(0.05, 300, "mrad", "did you give rad or degrees?")] | None
-    ) = None
-    scan_step_angstrom: Annotated[tuple[Step, Step], BeforeValidator(pair)] | None = None
-    scan_rotation_deg: (
-        Annotated[float, _within(-360, 360, "degrees", "did you give mrad?")] | None
-    ) = None
-    flip: bool | None = None
-    center_px: tuple[Pixel, Pixel] | None = None
-    semiangle_px: Annotated[float, _within(1, 1e4, "px", "the disk's radius in pixels")] | None = (
-        None
-    )
-    aberrations: Annotated[dict[str, float], AfterValidator(_known_aberrations)] | None = None
-    array: str | None = None
-    scan_shape: tuple[Length, Length] | None = None
-    detector_shape: tuple[Length, Length] | None = None
-    drop_flyback: bool = False
-    threshold: float | None = None
-    out_of_range: Literal["error", "drop"] = "error"
-    steps: tuple[Literal["virtual", "dpc", "ssb"], ...] = STEPS  # type: ignore[assignment]
-    scan_bin: int = Field(default=1, ge=1, le=64)
-    """Scan positions along a side that are summed into one, for everything that follows."""
-    detectors: tuple[VirtualDetector, ...] = ()
-    radial: RadialOptions = RadialOptions()
-    regions: tuple[ScanRegion, ...] = ()
-    vacuum: Vacuum | None = None
-    dense: DenseOptions | None = None
-    disk_bins: int = Field(default=24, ge=8, le=256)
-    """Binned detector pixels across the bright-field disk, for SSB."""
-    dpc: DpcOptions = DpcOptions()
-    ssb: SsbOptions = SsbOptions()
-
-    @property
-    def milled_step(self) -> tuple[float, float] | None:
-        """Distance of the positions that are milled [Å], those of a binned scan where it is."""
-        step = self.scan_step_angstrom
-        return None if step is None else (step[0] * self.scan_bin, step[1] * self.scan_bin)
-
-    @property
-    def known_aberrations(self) -> Aberrations | None:
-        """The given aberrations, or None where they are to be fitted."""
-        return None if self.aberrations is None else Aberrations(**self.aberrations)
-
-
 class Job(Options):
     """A night: where results go, what computes them, and the datasets."""
 
-    output: str
-    cluster: str = Field(default="local", pattern=r"^(local|threads|(tcp|tls)://.+)$")
-    datasets: tuple[Dataset, ...] = Field(min_length=1)
+    output: str = Field(examples=["/data/reprocessed"])
+    """Folder of the results, relative to the job file; made where it is not there."""
+    cluster: str = Field(
+        default="local",
+        pattern=r"^(local|threads|(tcp|tls)://.+)$",
+        examples=["tcp://scheduler:8786"],
+    )
+    """What computes: `local` (a process for each core), `threads` (of one process), or the address
+    of a Dask scheduler."""
+    datasets: tuple[Dataset, ...] = Field(min_length=1, examples=[[{"path": "a.h5"}]])
+    """The recordings, each with the keys of the next table."""
 
 
 def read_job(path: str | Path) -> Job:

@@ -17,15 +17,20 @@ def pair(value: Any) -> Any:
 class Options(BaseModel):
     """Base of everything that a job file holds: unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class VirtualDetector(Options):
     """A virtual detector: an annulus, or any shape from a mask file."""
 
     name: str = Field(pattern=NAME)
+    """Lower-case letter, then letters, digits and _."""
     inner_mrad: float | None = Field(default=None, ge=0)
+    """Inner edge of the annulus [mrad]."""
     outer_mrad: float | None = Field(default=None, gt=0)
+    """Outer edge of the annulus [mrad]."""
     mask: str | None = None
     """An .npy or TIFF file, 0 outside and one other value inside, of the detector's shape."""
 
@@ -67,12 +72,14 @@ class ScanRegion(Area):
     """A region of the scan whose frames are averaged."""
 
     name: str = Field(pattern=NAME)
+    """Lower-case letter, then letters, digits and _."""
 
 
 class VacuumArea(Area):
     """Where nothing but the probe was in the beam; ``pick`` looks for it."""
 
     pick: bool = False
+    """Look for it; `vacuum: auto` says the same."""
 
     @model_validator(mode="after")
     def _given_or_picked(self) -> "VacuumArea":
@@ -96,9 +103,9 @@ class RadialOptions(Options):
     """Sums over rings around the centre of the disk."""
 
     width_mrad: float | None = Field(default=None, gt=0)
-    """Of a ring; absent: one detector pixel."""
+    """Width of a ring [mrad]; absent: one detector pixel."""
     outer_mrad: float | None = Field(default=None, gt=0)
-    """Where the rings end; absent: at the farthest corner of the detector."""
+    """Where the rings end [mrad]; absent: at the farthest corner of the detector."""
     full: bool = False
     """Also write the rings of every scan position."""
 
@@ -111,12 +118,14 @@ class DenseOptions(Options):
     crop_px: Annotated[tuple[Length, Length], BeforeValidator(pair)] | None = None
     """Rows and columns of the window about the disk's centre; absent: the whole detector."""
     dtype: Literal["uint8", "uint16", "uint32"] = "uint16"
+    """Of the counts; one that is too narrow for the brightest pixel is refused."""
 
 
 class SsbOptions(Options):
     """Single-sideband ptychography."""
 
     sidebands: Literal["both", "left", "right"] = "both"
+    """Which sidebands the phase is taken from."""
     wiener: bool = True
     """Also write the Wiener-weighted phases."""
 
@@ -125,7 +134,12 @@ class DpcOptions(Options):
     """Differential phase contrast."""
 
     method: Literal["closed", "iterative"] = "closed"
+    """The closed form, or the iteration of Pelz et al., which leaves out missing positions."""
     boundary: Literal["mirror", "periodic"] = "mirror"
+    """How the phase goes on beyond the scan's edges."""
     iterations: int = Field(default=64, ge=1, le=10_000)
+    """Of the iterative method."""
     high_pass: float = Field(default=0.0, ge=0)
+    """λ1 [1/Å²]: frequencies below its root fade."""
     low_pass: float = Field(default=0.0, ge=0)
+    """λ2 [Å²]: frequencies above 1/√λ2 fade."""

@@ -13,7 +13,8 @@ from prefect import flow
 from rich.console import Console
 
 from flows.clusters import ClusterError, cluster
-from flows.job import Dataset, Job
+from flows.dataset import Dataset
+from flows.job import Job
 from flows.progress import StepLines, step_lines
 from flows.reprocess import ORDER, reprocess
 from tasks.report.night import write_night

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from flows.chosen import chosen_reductions
 from flows.clusters import cluster
-from flows.job import STEPS, Dataset
+from flows.dataset import STEPS, Dataset
 from flows.progress import step_lines
 from flows.step import step
 from tasks import results
