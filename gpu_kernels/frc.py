@@ -1,0 +1,289 @@
+"""Fourier ring correlation: up to which detail two images of one object agree.
+
+FRC(q) = Re Σ F₁F₂* / √(Σ|F₁|² Σ|F₂|²) over the frequencies of a ring (Saxton and Baumeister,
+J. Microsc. 127 (1982) 127; van Heel, Ultramicroscopy 21 (1987) 95). Between images made from two
+halves of the electrons it measures signal against noise and needs no reference.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from gpu_kernels.backend import Array
+from gpu_kernels.fourier import libraries
+from gpu_kernels.registration import levelling, shift_between, shifted, without_plane
+from gpu_kernels.rings import ring_sums, rings_of, shared_noise
+
+THRESHOLDS = ("0.143", "0.5", "half_bit")
+"""Names of the thresholds: two constants, and the half-bit curve of van Heel and Schatz."""
+EMPTY = 1e-8
+"""A ring whose power is this part of the strongest ring's, or less, holds rounding and nothing."""
+FALSE_ALARM = 0.01
+"""Chance that noise alone passes for signal anywhere in a curve."""
+
+
+@dataclass(frozen=True)
+class FrcCurve:
+    """Fourier ring correlation over spatial frequency."""
+
+    frequency: np.ndarray
+    """(rings,) float64: middle of each ring [1/length of a pixel]."""
+    correlation: np.ndarray
+    """(rings,) float64: NaN where a ring is empty in either image, or beyond the band limit."""
+    pixels: np.ndarray
+    """(rings,) int64: frequencies in each ring."""
+    shared: np.ndarray
+    """(rings, 3) float64: variance of the sum of a ring's products for unit noise, and covariance
+    with the sums of the next two rings."""
+    shift: tuple[float, float] = (0.0, 0.0)
+    """(row, column) by which the second image was moved back [px]."""
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """(rings,) float64: standard deviation that noise without signal has in each ring."""
+        return np.sqrt(self.shared[:, 0]) / self.pixels
+
+    @property
+    def independent(self) -> np.ndarray:
+        """(rings,) float64: independent products in each ring, 1/σ²."""
+        return 1 / self.sigma**2
+
+    def threshold(self, name: str) -> np.ndarray:
+        """(rings,) float64: a threshold over the rings.
+
+        The half-bit curve is that of van Heel and Schatz, J. Struct. Biol. 151 (2005) 250, with
+        the independent products of each ring as its number.
+
+        Raises
+        ------
+        ValueError
+            If there is no such threshold.
+        """
+        if name not in THRESHOLDS:
+            raise ValueError(f"unknown threshold {name!r}; there are {', '.join(THRESHOLDS)}")
+        if name != "half_bit":
+            return np.full(self.frequency.size, float(name))
+        root = 1 / self.sigma
+        return (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
+
+    def smoothed(self) -> tuple[np.ndarray, np.ndarray]:
+        """The curve averaged over three rings, and its standard deviation for noise alone.
+
+        Returns
+        -------
+        correlation, sigma : (rings,) float64
+            Rings weigh by their frequencies; an empty one counts for nothing and stays NaN.
+        """
+        known = np.isfinite(self.correlation)
+        weight = np.where(known, self.pixels, 0.0)
+        summed = _over_three(weight)
+        value = _over_three(weight * np.where(known, self.correlation, 0)) / np.where(
+            summed > 0, summed, 1
+        )
+        # The variance of a sum over three rings: theirs, and twice what each two of them share.
+        one, two, three = self.shared.T
+        both = known[:-1] & known[1:]
+        outer = known[:-2] & known[2:]
+        variance = _over_three(np.where(known, one, 0))
+        pairs = np.zeros_like(variance)
+        pairs[:-1] += np.where(both, two[:-1], 0)
+        pairs[1:] += np.where(both, two[:-1], 0)
+        pairs[1:-1] += np.where(outer, three[:-2], 0)
+        sigma = np.sqrt(variance + 2 * pairs) / np.where(summed > 0, summed, 1)
+        return np.where(known, value, np.nan), np.where(known, sigma, np.nan)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Up to which frequency a curve stays above a threshold."""
+
+    frequency: float
+    """Where it falls below for good [1/length of a pixel]; 0 where it never is above."""
+    limited: bool
+    """It is above in its last ring: the images resolve this much **or more** (read "≥")."""
+    gaps: tuple[tuple[float, float], ...] = ()
+    """Frequencies (from, to) in between where it is below: a perfect lattice has no signal between
+    its reflections, and a curve that is held to them all would end at the first."""
+
+    @property
+    def length(self) -> float:
+        """1/frequency, the resolution; infinite where there is none."""
+        return 1 / self.frequency if self.frequency > 0 else float("inf")
+
+
+def fourier_ring_correlation(
+    first: Array,
+    second: Array,
+    pixel: tuple[float, float] = (1.0, 1.0),
+    *,
+    window: str = "hann",
+    register: bool = False,
+    flatten: bool = True,
+    band_limit: float = np.inf,
+) -> FrcCurve:
+    """Compare two images of one object, ring by ring.
+
+    Parameters
+    ----------
+    first, second : (rows, columns)
+        Real or complex, of any one shape; finite.
+    pixel : (row, column)
+        Size of a pixel; frequencies come out in its inverse.
+    window : str
+        ``hann`` (periodic: it ties a frequency to its neighbours and to no other) or ``none``.
+    register : bool
+        First move the second image onto the first. Leave it away for images that share a grid: a
+        shift that is fitted to noise correlates it.
+    flatten : bool
+        First remove mean and linear ramp: from real images the plane that fits each, from complex
+        ones the ramp of the phase.
+    band_limit : float
+        Frequency beyond which the images can hold nothing [1/length of a pixel].
+
+    Returns
+    -------
+    FrcCurve
+        On the host, whichever side computed it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, are too small, or a value is not finite.
+    """
+    xp, fft = libraries(first)
+    _check(first, second, pixel, window)
+    shape, real = first.shape, not (xp.iscomplexobj(first) or xp.iscomplexobj(second))
+    dtype = np.float64 if real else np.complex128
+    images = [xp.asarray(image).astype(dtype) for image in (first, second)]
+    if flatten and real:
+        images = [without_plane(image) for image in images]
+    elif flatten:
+        images[1] = images[1] * levelling(images[1] * images[0].conj())
+        images = [image * levelling(images[0] + images[1]) for image in images]
+    weight = _window(shape, window, xp)
+    shift = (0.0, 0.0)
+    if register:
+        shift = shift_between(images[0], images[1], weight)
+        images[1] = shifted(images[1], (-shift[0], -shift[1]))
+    transform = fft.rfft2 if real else fft.fft2
+    rings = rings_of(shape, pixel, half_plane=real)
+    spectra = [transform(image * weight) for image in images]
+    common, *powers = ring_sums(spectra[0], spectra[1], rings, shape[1])
+    floors = [EMPTY * (power[1:] / rings.pixels[1:]).max() for power in powers]
+    empty = rings.frequency > band_limit
+    for power, floor in zip(powers, floors, strict=True):
+        empty |= ~(power / rings.pixels > floor)
+    strength = np.sqrt(powers[0] * powers[1])
+    correlation = np.where(empty, np.nan, common / np.where(strength > 0, strength, 1))
+    shared, _ = shared_noise(shape, (float(pixel[0]), float(pixel[1])), window == "hann")
+    # Of a complex image every frequency is a measurement of its own, of a real one every second.
+    return FrcCurve(
+        rings.frequency, correlation, rings.pixels, shared * (1.0 if real else 0.5), shift
+    )
+
+
+def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
+    """Up to which frequency a curve, smoothed over three rings, stays above a threshold.
+
+    A stretch of rings above the threshold counts if noise alone would not reach it anywhere in the
+    curve with more than ``FALSE_ALARM``; between stretches that count there are gaps. The mean of
+    the images is no detail, so the first ring is left out.
+
+    Parameters
+    ----------
+    curve : FrcCurve
+        Of two images.
+    threshold : str
+        One of ``THRESHOLDS``. Two halves of the electrons agree by 0.143 where the whole agrees
+        with the truth by 0.5 (Rosenthal and Henderson, J. Mol. Biol. 333 (2003) 721).
+
+    Returns
+    -------
+    Resolution
+        Interpolated between rings.
+    """
+    value, sigma = curve.smoothed()
+    limit = curve.threshold(threshold)
+    known = np.isfinite(value)
+    known[0] = False
+    if not known.any():
+        return Resolution(0.0, limited=False)
+    above = known & (np.where(known, value, -1) > limit)
+    safe = norm.isf(FALSE_ALARM / known.sum())
+    sure = above & (np.where(known, value, -1) > safe * np.where(known, sigma, np.inf))
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]]).astype(np.int8)))
+    stretches = [
+        (start, stop) for start, stop in edges.reshape(-1, 2) if sure[start:stop].any()
+    ]  # fmt: skip
+    if not stretches:
+        return Resolution(0.0, limited=False)
+    last = int(np.flatnonzero(known)[-1])
+    ends = [
+        float(curve.frequency[last])
+        if stop > last
+        else _crossing(curve.frequency, value - limit, stop)
+        for _, stop in stretches
+    ]
+    begins = [float(curve.frequency[start]) for start, _ in stretches]
+    gaps = tuple(zip(ends[:-1], begins[1:], strict=True))
+    return Resolution(ends[-1], stretches[-1][1] > last, gaps)
+
+
+def signal_to_noise(correlation: np.ndarray, halves: bool = True) -> np.ndarray:
+    """Spectral signal-to-noise ratio, power over power, that goes with a correlation.
+
+    Parameters
+    ----------
+    correlation : (...,) float64
+        FRC of two images of equal noise.
+    halves : bool
+        They are halves of the data, and the ratio is wanted for the whole: 2 FRC/(1 − FRC). Else
+        it is that of each image, FRC/(1 − FRC).
+
+    Returns
+    -------
+    (...,) float64
+        0 where nothing is correlated, infinite where everything is, NaN where the FRC is.
+    """
+    known = np.where(np.isnan(correlation), np.nan, np.clip(correlation, 0, 1))
+    with np.errstate(divide="ignore"):
+        return (2.0 if halves else 1.0) * known / (1 - known)
+
+
+def _check(first: Array, second: Array, pixel: tuple[float, float], window: str) -> None:
+    xp, _ = libraries(first)
+    if first.ndim != 2 or first.shape != second.shape or min(first.shape) < 4:
+        raise ValueError(
+            f"images of {first.shape} and {second.shape} cannot be compared ring by ring; two of "
+            "one shape are needed, at least 4 pixels along each side"
+        )
+    if not min(pixel) > 0:
+        raise ValueError(f"pixel sizes {tuple(pixel)} must be positive")
+    if window not in ("hann", "none"):
+        raise ValueError(f"unknown window {window!r}; there are hann and none")
+    for name, image in (("first", first), ("second", second)):
+        bad = int((~xp.isfinite(image)).sum())
+        if bad:
+            raise ValueError(f"{bad} of {image.size} values of the {name} image are not finite")
+
+
+def _window(shape: tuple[int, int], name: str, xp: Any) -> Array:
+    if name == "none":
+        return xp.ones(shape)
+    rows, cols = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) for n in shape)
+    return xp.asarray(rows[:, None] * cols)
+
+
+def _over_three(values: np.ndarray) -> np.ndarray:
+    return np.convolve(values, np.ones(3), mode="same")
+
+
+def _crossing(frequency: np.ndarray, above: np.ndarray, stop: int) -> float:
+    """Where a curve falls to zero between ring ``stop − 1`` and ring ``stop``."""
+    before, after = above[stop - 1], above[stop]
+    if not np.isfinite(after):
+        return float(frequency[stop - 1])
+    share = before / (before - after)
+    return float(frequency[stop - 1] + share * (frequency[stop] - frequency[stop - 1]))
