@@ -13,7 +13,7 @@ import numpy as np
 from numba import cuda, njit
 
 from gpu_kernels.backend import Array, device_zeros, on_gpu, to_device, to_host
-from gpu_kernels.ssb_reduce import chi_polynomial, chi_turns
+from gpu_kernels.chi import chi_polynomial, chi_turns
 
 THREADS_PER_BLOCK = 128
 PARAMETERS = 13

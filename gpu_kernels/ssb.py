@@ -10,68 +10,35 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, cos, sin
 from typing import Any, Literal
 
 import numpy as np
 import scipy.fft
 
 from gpu_kernels.backend import Array, device_zeros, on_gpu, to_device, to_host
-from gpu_kernels.fourier import ScanTransform, scan_frequencies, scan_spectrum
+from gpu_kernels.fourier import ScanTransform, scan_spectrum
+from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.ssb_reduce import (
     FIELDS,
     NOISE_FROM,
+    PIXELS_AT_ONCE,
     THREADS_PER_BLOCK,
-    chi_polynomial,
+    UNSCALED,
     reduce_block,
     reduce_kernel,
-    turned_aberrations,
 )
 
 Estimate = Literal["both", "left", "right", "wpo"]
+ESTIMATES = {
+    "both": ((1, 0, 6), (-1, 2, 7)),
+    "right": ((1, 0, 6),),
+    "left": ((-1, 2, 7),),
+    "wpo": ((1, 0, 6), (-1, 2, 7), (1, 4, 8)),
+}
+"""Signed sums of each estimate: the sign, where Γ*G begins in ``FIELDS``, and where its |Γ|² is."""
 
 BYTES_AT_ONCE = 16 * 2**20
 """Of transformed pixels that exist at a time on the CPU; larger was no faster."""
-PIXELS_AT_ONCE = 32
-"""Pixels that are summed in single precision before they are added in double precision."""
-
-
-@dataclass(frozen=True)
-class SsbGeometry:
-    """Numbers that an SSB reduction needs, in Å and rad."""
-
-    scan_shape: tuple[int, int]
-    scan_step: tuple[float, float]
-    """Along (y, x) [Å]."""
-    rotation: float
-    """Detector to scan [rad]."""
-    aperture: float
-    """k0 [1/Å]."""
-    wavelength: float
-    """[Å]."""
-    aberrations: np.ndarray
-    """(12,) Cartesian Krivanek coefficients [Å], see ``chi_polynomial``."""
-
-    @property
-    def columns(self) -> int:
-        """Frequencies along x up to 2 k0 and one beyond: further out there is no sideband."""
-        half = self.scan_shape[1] // 2 + 1
-        return min(half, ceil(2 * self.aperture * self.scan_shape[1] * self.scan_step[1]) + 2)
-
-    def frequencies(self) -> tuple[np.ndarray, np.ndarray]:
-        """Frequencies of the sums, along y and the kept ones along x [1/Å]."""
-        q_y, q_x = scan_frequencies(self.scan_shape, self.scan_step)
-        return q_y, q_x[: self.columns]
-
-    def on_scan(self, k_y: np.ndarray, k_x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Turn wave vectors of the detector to the scan's axes [1/Å]."""
-        c, s = cos(self.rotation), sin(self.rotation)
-        return c * k_y - s * k_x, s * k_y + c * k_x
-
-    def chi(self) -> np.ndarray:
-        """(12,) float64: χ/2π as a polynomial on the scan's axes, see ``chi_polynomial``."""
-        turned = turned_aberrations(self.aberrations, self.rotation)
-        return chi_polynomial(turned, self.wavelength)
 
 
 @dataclass
@@ -165,30 +132,76 @@ def ssb_of_spectrum(
         On the host.
     """
     q_y, q_x = geometry.frequencies()
+    sums = sums_of_parts(parts_of(spectrum), k_y, k_x, q_y, geometry, threads=threads)
+    beyond = np.hypot(q_y[:, None], q_x) > NOISE_FROM * geometry.aperture
+    return SsbSums(sums, float(sums[9].sum()), int(beyond.sum()) * k_y.size)
+
+
+def parts_of(spectrum: Array) -> Array:
+    """(pixels, scan_y, columns, 2): a view of the real and imaginary part of each number."""
+    real = np.float64 if spectrum.dtype == np.complex128 else np.float32
+    return spectrum.view(real).reshape(*spectrum.shape, 2)
+
+
+def sums_of_parts(
+    parts: Array,
+    k_y: np.ndarray,
+    k_x: np.ndarray,
+    q_y: np.ndarray,
+    geometry: SsbGeometry,
+    scale: Array | None = None,
+    everything: bool = True,
+    threads: int = 1,
+) -> np.ndarray:
+    """Sums over all pixels of G, as it lies in memory.
+
+    Parameters
+    ----------
+    parts : (pixels, rows, columns, 2) float32, float64 or int16
+        Real and imaginary part of G(k, Q).
+    k_y, k_x : (pixels,) float64
+        As in ``ssb_partial``; pixels outside the disk add nothing.
+    q_y : (rows,) float64
+        Frequencies of the rows [1/Å]; those of the columns begin at 0.
+    geometry : SsbGeometry
+        As in ``ssb_partial``.
+    scale : (groups, rows, columns) float32, optional
+        What the parts of each ``PIXELS_AT_ONCE`` pixels are to be multiplied by.
+    everything : bool
+        Whether the double overlap and the noise are summed as well as the single sidebands.
+    threads : int
+        As in ``ssb_of_spectrum``.
+
+    Returns
+    -------
+    (10, rows, columns) float64
+        On the host; see ``ssb_reduce.FIELDS``.
+    """
     k_y, k_x = geometry.on_scan(k_y, k_x)
     step, chi = 1 / (geometry.scan_shape[1] * geometry.scan_step[1]), geometry.chi()
-    shape = (FIELDS, q_y.size, q_x.size)
-    if on_gpu(spectrum):
+    _, rows, columns, _ = parts.shape
+    shape = (FIELDS, rows, columns)
+    if on_gpu(parts):
         sums = device_zeros(shape, np.float64)
-        blocks = -(-q_y.size * q_x.size // THREADS_PER_BLOCK)
-        k_y_there, k_x_there, q_y_there, chi_there = map(to_device, (k_y, k_x, q_y, chi))
-        reduce_kernel[blocks, THREADS_PER_BLOCK](
-            spectrum, k_y_there, k_x_there, q_y_there, step, geometry.aperture, chi_there, sums
+        scale = to_device(np.zeros((0, 0, 0), np.float32)) if scale is None else scale
+        k_y, k_x, q_y, chi = map(to_device, (k_y, k_x, q_y, chi))
+        reduce_kernel[-(-rows * columns // THREADS_PER_BLOCK), THREADS_PER_BLOCK](
+            parts, k_y, k_x, q_y, step, geometry.aperture, chi, scale, everything, sums
         )
-    else:
-        sums = np.zeros(shape)
+        return to_host(sums)
+    sums = np.zeros(shape)
 
-        def add(rows: tuple[int, int]) -> None:
-            for first in range(0, k_y.size, PIXELS_AT_ONCE):
-                at = slice(first, first + PIXELS_AT_ONCE)
-                reduce_block(
-                    spectrum[at], k_y[at], k_x[at], q_y, step, geometry.aperture, chi, sums, rows
-                )
+    def add(rows: tuple[int, int]) -> None:
+        for group, first in enumerate(range(0, k_y.size, PIXELS_AT_ONCE)):
+            at = slice(first, first + PIXELS_AT_ONCE)
+            of_group = UNSCALED if scale is None else scale[group]
+            reduce_block(
+                parts[at], k_y[at], k_x[at], q_y, step, geometry.aperture, chi, sums, rows,
+                of_group, everything,
+            )  # fmt: skip
 
-        _over_rows(add, q_y.size, threads)
-    fields = to_host(sums)
-    beyond = np.hypot(q_y[:, None], q_x) > NOISE_FROM * geometry.aperture
-    return SsbSums(fields, float(fields[9].sum()), int(beyond.sum()) * k_y.size)
+    _over_rows(add, rows, threads)
+    return sums
 
 
 def _spectra(
@@ -264,22 +277,12 @@ def ssb_finish(
             f"the bright-field disk holds {disk_intensity} e per pixel and position; the phase is "
             "relative to it. Check the disk's centre and radius"
         )
-    fields = sums.fields
-    right, left, double = (fields[f] + 1j * fields[f + 1] for f in (0, 2, 4))
-    n_right, n_left, n_double = fields[6:9]
-    estimates = {
-        "both": (right - left, n_right + n_left),
-        "right": (right, n_right),
-        "left": (-left, n_left),
-        "wpo": (right - left + double, n_right + n_left + n_double),
-    }
-    if estimate not in estimates:
-        raise ValueError(f"unknown estimate {estimate!r}; there are {', '.join(estimates)}")
-    numerator, weight = estimates[estimate]
-    spectrum = _pad(_divide(numerator, weight) / (1j * disk_intensity), geometry)
+    spectrum, weight = phase_spectrum(sums.fields, disk_intensity, estimate)
+    right, left = (sums.fields[f] + 1j * sums.fields[f + 1] for f in (0, 2))
+    n_right, n_left = sums.fields[6:8]
     even = (_divide(right, n_right) + _divide(left, n_left)) / 2
     even[(n_right < 1) | (n_left < 1)] = 0
-    amplitude = _pad(even / disk_intensity, geometry)
+    spectrum, amplitude = _pad(spectrum, geometry), _pad(even / disk_intensity, geometry)
     return SsbImages(
         phase=scipy.fft.irfft2(spectrum, s=geometry.scan_shape),
         amplitude=1 + scipy.fft.irfft2(amplitude, s=geometry.scan_shape),
@@ -288,8 +291,43 @@ def ssb_finish(
     )
 
 
+def phase_spectrum(
+    fields: np.ndarray, disk_intensity: float, estimate: Estimate = "both"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Φ(Q) from the sums of all pixels.
+
+    Parameters
+    ----------
+    fields : (10, rows, columns) float64
+        See ``ssb_reduce.FIELDS``.
+    disk_intensity, estimate
+        As in ``ssb_finish``.
+
+    Returns
+    -------
+    spectrum : (rows, columns) complex128
+        Φ(Q) [rad]; 0 where no sideband is.
+    weight : (rows, columns) float64
+        Σ|Γ|² behind it.
+
+    Raises
+    ------
+    ValueError
+        If the estimate is unknown.
+    """
+    if estimate not in ESTIMATES:
+        raise ValueError(f"unknown estimate {estimate!r}; there are {', '.join(ESTIMATES)}")
+    numerator, weight = np.zeros(fields.shape[1:], np.complex128), np.zeros(fields.shape[1:])
+    for sign, first, count in ESTIMATES[estimate]:
+        numerator.real += sign * fields[first]
+        numerator.imag += sign * fields[first + 1]
+        weight += fields[count]
+    return _divide(numerator, 1j * disk_intensity * weight), weight
+
+
 def _divide(numerator: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return np.where(weight > 1e-9, numerator / np.where(weight > 1e-9, weight, 1), 0)
+    seen = np.abs(weight) > 1e-9
+    return np.divide(numerator, weight, out=np.zeros_like(numerator), where=seen)
 
 
 def _pad(half: np.ndarray, geometry: SsbGeometry) -> np.ndarray:

@@ -14,13 +14,20 @@ from math import ceil, cos, floor, pi, sin, sqrt
 import numpy as np
 from numba import cuda, njit
 
+from gpu_kernels.chi import chi_turns
+
 THREADS_PER_BLOCK = 128
+PIXELS_AT_ONCE = 32
+"""Pixels that are summed in single precision before they are added in double precision, and that
+share the scale of their integers where G is kept so."""
 FIELDS = 10
 """Sums of one frequency: right re, im; left re, im; double re, im; counts of right and left pixels;
 |Γ|² of the double overlap; and, beyond 2 k0 where there is no sideband, |G|²."""
 
 NOISE_FROM = 2.05
 """|Q| in units of k0 from where on G is noise: a calibration a little off leaves it so."""
+
+UNSCALED = np.zeros((0, 0), np.float32)
 
 SINE = (
     3.141592653536129, -5.1677127645927206, 2.550163317932369,
@@ -34,72 +41,6 @@ COSINE = (
 A polynomial becomes vector instructions where a library's sine does not."""
 
 
-def chi_polynomial(aberrations: np.ndarray, wavelength: float) -> np.ndarray:
-    """χ/2π as a polynomial in (ky, kx).
-
-    Parameters
-    ----------
-    aberrations : (12,) float64
-        Cartesian Krivanek coefficients [Å]: C10, C12a, C12b, C21a, C21b, C23a, C23b, C30, C32a,
-        C32b, C34a, C34b, with C_a = C cos(mφ_nm), C_b = C sin(mφ_nm).
-    wavelength : float
-        Of the electron [Å].
-
-    Returns
-    -------
-    (12,) float64
-        Factors of y², yx, x²; y³, y²x, yx², x³; y⁴, y³x, y²x², yx³, x⁴ [turns Åⁿ].
-    """
-    C10, C12a, C12b, C21a, C21b, C23a, C23b, C30, C32a, C32b, C34a, C34b = aberrations
-    l1, l2, l3 = wavelength / 2, wavelength**2 / 3, wavelength**3 / 4
-    # x = k cos φ, y = k sin φ: k^n cos mφ and k^n sin mφ written out in x and y.
-    second = [C10 - C12a, 2 * C12b, C10 + C12a]
-    third = [C21b - C23b, C21a - 3 * C23a, C21b + 3 * C23b, C21a + C23a]
-    fourth = [
-        C30 - C32a + C34a,
-        2 * C32b - 4 * C34b,
-        2 * C30 - 6 * C34a,
-        2 * C32b + 4 * C34b,
-        C30 + C32a + C34a,
-    ]
-    return np.concatenate(
-        [np.multiply(second, l1), np.multiply(third, l2), np.multiply(fourth, l3)]
-    )
-
-
-def turned_aberrations(aberrations: np.ndarray, rotation: float) -> np.ndarray:
-    """Aberrations as the scan's axes see them.
-
-    Parameters
-    ----------
-    aberrations : (12,) float64
-        Cartesian coefficients in the detector's frame, as in ``chi_polynomial`` [Å].
-    rotation : float
-        Detector to scan, Q_scan = R(θ) k on (row, col) [rad].
-
-    Returns
-    -------
-    (12,) float64
-        χ is the same function of the microscope; φ = atan2(ky, kx) becomes φ − θ, so each
-        coefficient of azimuthal order m turns by −mθ.
-    """
-    turned = np.array(aberrations, dtype=np.float64)
-    for at, order in ((1, 2), (3, 1), (5, 3), (8, 2), (10, 4)):
-        c, s = cos(order * rotation), sin(order * rotation)
-        a, b = aberrations[at], aberrations[at + 1]
-        turned[at], turned[at + 1] = c * a + s * b, c * b - s * a
-    return turned
-
-
-@njit(nogil=True, cache=True, inline="always")
-def chi_turns(c, y, x):
-    """χ/2π at one wave vector."""
-    second = y * (c[0] * y + c[1] * x) + c[2] * x * x
-    third = y * (y * (c[3] * y + c[4] * x) + c[5] * x * x) + c[6] * x * x * x
-    fourth = y * (y * (y * (c[7] * y + c[8] * x) + c[9] * x * x) + c[10] * x * x * x)
-    return second + third + fourth + c[11] * x * x * x * x
-
-
 def reduce_block(
     g: np.ndarray,
     k_y: np.ndarray,
@@ -110,16 +51,20 @@ def reduce_block(
     chi: np.ndarray,
     sums: np.ndarray,
     rows: tuple[int, int] | None = None,
+    scale: np.ndarray = UNSCALED,
+    everything: bool = True,
 ) -> None:
     """Add a block of pixels to the sums of every frequency, on the CPU.
 
     Parameters
     ----------
-    g : (pixels, scan_y, columns) complex64 or complex128
-        G(k, Q) of the half plane. Within a block it is summed in its own precision.
+    g : (pixels, rows, columns, 2) float32, float64 or int16
+        Real and imaginary part of G(k, Q). Within a block they are summed in their own precision,
+        integers in single precision.
     k_y, k_x : (pixels,) float64
-        Wave vectors of the pixels, turned to the scan's axes [1/Å].
-    q_y : (scan_y,) float64
+        Wave vectors of the pixels, turned to the scan's axes [1/Å]; those outside the disk are left
+        out.
+    q_y : (rows,) float64
         Frequencies along y [1/Å].
     step_x : float
         Frequencies along x are 0, 1, … times this [1/Å].
@@ -127,18 +72,23 @@ def reduce_block(
         k0 [1/Å].
     chi : (12,) float64
         From ``chi_polynomial`` of ``turned_aberrations``.
-    sums : (FIELDS, scan_y, columns) float64
+    sums : (FIELDS, rows, columns) float64
         Added to.
     rows : (first, last), optional
         Only these rows of the frequencies; threads may share ``sums`` if their rows differ.
+    scale : (rows, columns) float32, optional
+        What ``g`` is to be multiplied by; 1 when absent.
+    everything : bool
+        Whether the double overlap and the noise are summed as well as the single sidebands.
     """
-    real = g.real.dtype.type
+    real = np.float64 if g.dtype == np.float64 else np.float32
     first, last = rows or (0, q_y.size)
     scratch = np.zeros((FIELDS, g.shape[2]), dtype=real)
     q_x = (np.arange(g.shape[2]) * step_x).astype(real)
     trig = tuple(real(value) for value in (*SINE, *COSINE, 0.5, 1, 2))
     _reduce_cpu(
-        g, k_y, k_x, q_y, q_x, step_x, aperture, chi, trig, first, last, scratch, sums
+        g, k_y, k_x, q_y, q_x, step_x, aperture, chi, trig, first, last, scale, everything,
+        scratch, sums,
     )  # fmt: skip
 
 
@@ -197,12 +147,14 @@ def _add_single(sums, field, g, q_x, first, last, k_x, sign, p, t):
         sums[2 * field + 1, first:last],
         sums[6 + field, first:last],
     )
-    for c in range(g.size):
+    real = re.dtype.type
+    for c in range(q_x.size):
         x = k_x + sign * q_x[c]
+        g_re, g_im = real(g[c, 0]), real(g[c, 1])
         turns = p[0] + x * (p[1] + x * (p[2] + x * (p[3] + x * p[4])))
         cosine, sine = _unit(sign * turns, t)
-        re[c] += cosine * g[c].real + sine * g[c].imag
-        im[c] += cosine * g[c].imag - sine * g[c].real
+        re[c] += cosine * g_re + sine * g_im
+        im[c] += cosine * g_im - sine * g_re
         count[c] += t[13]
 
 
@@ -212,28 +164,33 @@ def _add_double(sums, g, q_x, first, last, k_x, p, q, t):
         return
     g, q_x = g[first:last], q_x[first:last]
     re, im, norm = sums[4, first:last], sums[5, first:last], sums[8, first:last]
-    for c in range(g.size):
+    real = re.dtype.type
+    for c in range(q_x.size):
+        g_re, g_im = real(g[c, 0]), real(g[c, 1])
         x = k_x - q_x[c]
         m_re, m_im = _unit(-(p[0] + x * (p[1] + x * (p[2] + x * (p[3] + x * p[4])))), t)
         x = k_x + q_x[c]
         p_re, p_im = _unit(q[0] + x * (q[1] + x * (q[2] + x * (q[3] + x * q[4]))), t)
         d_re, d_im = m_re - p_re, m_im - p_im
-        re[c] += d_re * g[c].real + d_im * g[c].imag
-        im[c] += d_re * g[c].imag - d_im * g[c].real
+        re[c] += d_re * g_re + d_im * g_im
+        im[c] += d_re * g_im - d_im * g_re
         norm[c] += d_re * d_re + d_im * d_im
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 def _add_power(sums, g, first):
     g, power = g[first:], sums[9, first:]
-    for c in range(g.size):
-        power[c] += g[c].real * g[c].real + g[c].imag * g[c].imag
+    real = power.dtype.type
+    for c in range(power.size):
+        g_re, g_im = real(g[c, 0]), real(g[c, 1])
+        power[c] += g_re * g_re + g_im * g_im
 
 
 @njit(nogil=True, cache=True)
 def _reduce_cpu(
-    g, k_y, k_x, q_y, q_x, step, aperture, chi, trig, first_row, last_row, scratch, sums
-):
+    g, k_y, k_x, q_y, q_x, step, aperture, chi, trig, first_row, last_row, scale, everything,
+    scratch, sums,
+):  # fmt: skip
     # A row of frequencies at a time, over the pixels: its sums stay in the first cache. Each disk
     # covers a run of the row, so that no pair is tested and the runs are vector loops.
     columns, limit = q_x.size, aperture * aperture
@@ -244,8 +201,11 @@ def _reduce_cpu(
         end = min(columns, ceil(sqrt(square) / step)) if square > 0.0 else 0
         square = NOISE_FROM**2 * limit - q_y[row] * q_y[row]
         noisy = floor(sqrt(square) / step) + 1 if square >= 0.0 else 0
+        noisy = noisy if everything else columns
         scratch[:] = 0
         for pixel in range(k_y.size):
+            if k_y[pixel] * k_y[pixel] + k_x[pixel] * k_x[pixel] >= limit:
+                continue
             value = g[pixel, row]
             if noisy < columns:
                 _add_power(scratch, value, noisy)
@@ -267,18 +227,25 @@ def _reduce_cpu(
             _add_single(scratch, 0, value, q_x, d1, m1, x, -one, p, trig)
             _add_single(scratch, 1, value, q_x, p0, d0, x, one, q, trig)
             _add_single(scratch, 1, value, q_x, d1, p1, x, one, q, trig)
-            _add_double(scratch, value, q_x, d0, d1, x, p, q, trig)
+            if everything:
+                _add_double(scratch, value, q_x, d0, d1, x, p, q, trig)
         for field in range(FIELDS):
             for column in range(columns):
-                sums[field, row, column] += scratch[field, column]
+                value_here = scratch[field, column]
+                if scale.size and (field < 6 or field == 9):
+                    value_here *= scale[row, column] if field < 6 else scale[row, column] ** 2
+                sums[field, row, column] += value_here
 
 
 _chi_gpu = cuda.jit(device=True)(chi_turns.py_func)
 
 
 @cuda.jit
-def reduce_kernel(g, k_y, k_x, q_y, step, aperture, chi, sums):
-    """Add a block of pixels to the sums of every frequency, on the device; see ``reduce_block``."""
+def reduce_kernel(g, k_y, k_x, q_y, step, aperture, chi, scale, everything, sums):
+    """Add a block of pixels to the sums of every frequency, on the device; see ``reduce_block``.
+
+    Here ``scale`` is (groups, rows, columns), for groups of so many pixels that they cover ``g``.
+    """
     # One thread a frequency, over all pixels: no atomics, and reproducible to the bit.
     at = cuda.grid(1)
     columns, limit = sums.shape[2], aperture * aperture
@@ -288,20 +255,23 @@ def reduce_kernel(g, k_y, k_x, q_y, step, aperture, chi, sums):
     qy, qx = q_y[row], col * step
     square = qy * qy + qx * qx
     r_re, r_im, l_re, l_im, d_re, d_im = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    right, left, norm, power = 0, 0, 0.0, 0.0
-    if square > NOISE_FROM**2 * limit:
+    right, left, norm, power, unit = 0, 0, 0.0, 0.0, 1.0
+    noisy = square > NOISE_FROM**2 * limit
+    if square < 4 * limit or (noisy and everything):
         for pixel in range(k_y.size):
-            value = g[pixel, row, col]
-            power += value.real * value.real + value.imag * value.imag
-    elif square < 4 * limit:
-        for pixel in range(k_y.size):
+            if scale.size and pixel % PIXELS_AT_ONCE == 0:
+                unit = scale[pixel // PIXELS_AT_ONCE, row, col]
             y, x = k_y[pixel], k_x[pixel]
+            if y * y + x * x >= limit:
+                continue
+            re, im = unit * g[pixel, row, col, 0], unit * g[pixel, row, col, 1]
+            if noisy:
+                power += re * re + im * im
+                continue
             my, mx, py, px = y - qy, x - qx, y + qy, x + qx
             in_m, in_p = mx * mx + my * my < limit, px * px + py * py < limit
-            if not (in_m or in_p):
+            if not (in_m or in_p) or (in_m and in_p and not everything):
                 continue
-            value = g[pixel, row, col]
-            re, im = value.real, value.imag
             here = _chi_gpu(chi, y, x)
             m_re, m_im, p_re, p_im = 0.0, 0.0, 0.0, 0.0
             if in_m:

@@ -18,7 +18,7 @@ from tasks.store.events import open_store, write_array
 from tasks.store.publish import Manifest, published
 from tasks.units import run_units
 
-VERSION = 1
+VERSION = 2
 PARTS = 8
 """Partial sums of the transform: fixed, so that the result does not depend on the workers."""
 
