@@ -145,6 +145,6 @@ def _shifts(calibration: Calibration, depth_of_focus: float) -> Flag:
     return Flag(
         "image shifts",
         level,
-        f"shifts of partial images give a C10 of {focus:.4g} Å and a rotation that is "
+        f"shifts of partial images give a C10 of {focus:.0f} Å and a rotation that is "
         f"{degrees(apart):.1f}° from this one",
     )
