@@ -12,14 +12,14 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
-from flows import options
+from flows import options, worker_options
 from flows.dataset import Dataset
 from flows.job import Job
 
 PAGE = Path(__file__).with_name("job.md")
 MODELS: dict[str, type[options.Options]] = {
     model.__name__: model
-    for model in (Job, Dataset, *vars(options).values())
+    for model in (Job, Dataset, *vars(options).values(), *vars(worker_options).values())
     if isinstance(model, type) and issubclass(model, options.Options)
 }
 TABLE = re.compile(r"<!-- keys of (\w+) -->\n.*?<!-- end -->", re.DOTALL)

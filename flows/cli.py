@@ -1,10 +1,12 @@
 """The command line: ``phasemill run``, ``ingest``, ``simulate``, ``demo``, ``verify``, ``doctor``.
 
 Results go to standard output, everything for the eye to standard error. Exit codes: 0 all done,
-1 some dataset failed (the others are complete), 2 the request itself was wrong.
+1 some dataset failed or was left out (the others are complete), 2 the request itself was wrong,
+128 + N stopped by signal N.
 """
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -35,6 +37,12 @@ NoPrefect = Annotated[
         "--no-prefect", help="Run without Prefect's record of the night; starts some 15 s sooner."
     ),
 ]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until", help="Begin no further dataset after this time of day, HH:MM; list the rest."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
@@ -50,6 +58,7 @@ def refuse(message: str, as_json: bool = False) -> NoReturn:
 def run(
     job: Annotated[Path, typer.Argument(help="The job file (YAML).")],
     force: Force = None,
+    until: Until = None,
     no_prefect: NoPrefect = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -58,13 +67,17 @@ def run(
 
     Example: phasemill run night.yaml
     """
+    from flows.deadline import Deadline
     from flows.job import JobError, read_job
 
     try:
+        deadline = None if until is None else Deadline.at(until)
         checked = read_job(job)
     except JobError as error:
         refuse(str(error), as_json)
-    _mill(checked, force or [], not no_prefect, as_json, quiet)
+    except ValueError as error:
+        refuse(f"--until: {error}", as_json)
+    _mill(checked, force or [], not no_prefect, as_json, quiet, until=deadline)
 
 
 @app.command()
@@ -262,17 +275,25 @@ def _mill(
     as_json: bool,
     quiet: bool,
     beside: Callable[[dict[str, Any]], None] | None = None,
+    until: Any = None,
 ) -> None:
     from flows.settings import quiet_local_prefect
 
     quiet_local_prefect()
-    from flows.overnight import NightError, run_night
+    from flows.lock import NightError
+    from flows.overnight import run_night
+    from flows.stop import StoppedError
 
     try:
-        night = run_night(job, force, prefect, console, quiet or as_json)
+        night = run_night(job, force, prefect, console, quiet or as_json, until)
     except NightError as error:
         refuse(str(error), as_json)
-    failed = any(row["status"] == "failed" for row in night["datasets"])
+    except (StoppedError, KeyboardInterrupt) as error:
+        number = error.number if isinstance(error, StoppedError) else signal.SIGINT
+        name = signal.Signals(number).name
+        console.print(f"stopped by {name}; what is published is whole. Run the job again to go on.")
+        raise typer.Exit(128 + number) from None
+    failed = any(row["status"] in ("failed", "skipped") for row in night["datasets"])
     if beside is not None and not failed:
         beside(night)
     if as_json:
@@ -286,10 +307,12 @@ def _mill(
 
 
 def _say(row: dict[str, Any]) -> None:
-    colour = {"ok": "green", "unchanged": "green", "failed": "red"}[row["status"]]
-    text = {"ok": "done", "unchanged": "already finished, left as it is", "failed": row["reason"]}
+    colour = {"failed": "red", "skipped": "yellow"}.get(row["status"], "green")
+    said = {"ok": "done", "unchanged": "already finished, left as it is"}
     console.print(f"[{colour}]{row['status']:>9}[/] ", end="")
-    console.print(f"{row['name']}: {text[row['status']]}", markup=False, highlight=False)
+    console.print(
+        f"{row['name']}: {said.get(row['status'], row['reason'])}", markup=False, highlight=False
+    )
 
 
 def _facts(facts: dict[str, Any]) -> Table:

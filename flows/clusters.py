@@ -1,66 +1,201 @@
-"""Where the units of work run: one Dask cluster for a whole night."""
+"""Where the units of work run: one Dask cluster for a whole night.
 
+Dask runs what it is sent, so whoever reaches a scheduler runs programs. Clusters on this machine
+listen on 127.0.0.1 alone; Slurm's nodes talk TLS with keys made for the night.
+"""
+
+import importlib.util
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import dask
 import psutil
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
+
+from flows.worker_options import WorkerOptions
 
 CONNECT_WITHIN = 60
 """Seconds to wait for an existing scheduler before saying that it is not there."""
+QUEUE_WITHIN = 3600
+"""Seconds to wait for Slurm's first worker."""
+LOOPBACK = "127.0.0.1"
+QUIET: dict[str, Any] = {
+    "distributed.comm.retry.count": 3,
+    "distributed.logging.distributed": "error",
+    # Units without any worker fail after a while; by default they wait for ever.
+    "distributed.scheduler.no-workers-timeout": "10 minutes",
+}
 
 
 class ClusterError(RuntimeError):
     """The cluster that the job names cannot be used."""
 
 
-@contextmanager
-def cluster(kind: str) -> Iterator[Client]:
-    """Open the cluster that a job names and close it afterwards.
+class NightCluster:
+    """The cluster of a night, opened anew where it was lost.
 
     Parameters
     ----------
     kind : str
-        ``local``: one process a core. ``threads``: threads of this process. ``tcp://…`` or
-        ``tls://…``: a scheduler that is already there, which is left running.
-
-    Yields
-    ------
-    distributed.Client
-        Connected, with at least one worker.
+        ``local``: one process a core. ``threads``: threads of this process. ``local-cuda``: one
+        process a GPU. ``slurm``: jobs of the queue. ``tcp://…`` or ``tls://…``: a scheduler that
+        is already there, which is left running.
+    workers : WorkerOptions
+        Number and size of the workers, where the cluster is opened here.
+    shared : Path, optional
+        Folder that Slurm's nodes see too, for the keys of the night.
 
     Raises
     ------
     ClusterError
-        If no scheduler answers at the address, or it has no worker.
+        If it cannot be opened, no scheduler answers at the address, or it has no worker.
     """
-    # Everything stays on this machine: Dask's protocol runs what it is sent.
-    with dask.config.set(
-        {"distributed.comm.retry.count": 3, "distributed.logging.distributed": "error"}
-    ):
-        if "://" in kind:
-            with _existing(kind) as client:
-                yield client
-            return
-        cores = psutil.cpu_count(logical=True) or 1
-        processes = kind == "local"
-        with (
-            LocalCluster(
-                n_workers=cores if processes else 1,
-                threads_per_worker=1 if processes else cores,
-                processes=processes,
-                host="127.0.0.1",
-                protocol="tcp://",
-                dashboard_address=None,
-                # Without an address of its own the scheduler takes port 8787, and complains where
-                # a neighbour's has it.
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-                silence_logs=50,
-            ) as local,
-            Client(local, set_as_default=False) as client,
-        ):
+
+    def __init__(
+        self, kind: str, workers: WorkerOptions | None = None, shared: Path | None = None
+    ) -> None:
+        self._kind, self._workers, self._shared = kind, workers or WorkerOptions(), shared
+        self._open = ExitStack()
+        self._client: Client | None = None
+
+    def __enter__(self) -> "NightCluster":
+        self._open.enter_context(dask.config.set(QUIET))
+        self.client()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def client(self) -> Client:
+        """Give a client whose scheduler answers."""
+        if self._client is not None and not _answers(self._client):
+            self._open.close()
+            self._open = ExitStack()
+            self._open.enter_context(dask.config.set(QUIET))
+            self._client = None
+        if self._client is None:
+            opened = cluster(self._kind, self._workers, self._shared)
+            self._client = self._open.enter_context(opened)
+        return self._client
+
+
+@contextmanager
+def cluster(
+    kind: str, workers: WorkerOptions | None = None, shared: Path | None = None
+) -> Iterator[Client]:
+    """Open a cluster and close it afterwards; see ``NightCluster``."""
+    workers = workers or WorkerOptions()
+    if "://" in kind:
+        with _existing(kind) as client:
             yield client
+    else:
+        with _opened(kind, workers, shared) as opened, Client(opened, set_as_default=False) as one:
+            if kind == "slurm":
+                _wait(one, QUEUE_WITHIN, "Slurm has started no worker; look at squeue and sinfo")
+            yield one
+
+
+def _answers(client: Client) -> bool:
+    try:
+        return client.status == "running" and bool(client.run_on_scheduler(_here))
+    except Exception:  # whatever is wrong with it, another one is needed
+        return False
+
+
+def _here() -> bool:
+    return True
+
+
+def _opened(kind: str, workers: WorkerOptions, shared: Path | None) -> Any:
+    """Cluster of a kind, to be closed by whoever asked."""
+    return {"local-cuda": _cuda, "slurm": _slurm}.get(kind, _local)(kind, workers, shared)
+
+
+def _local(kind: str, workers: WorkerOptions, _: Path | None) -> LocalCluster:
+    cores = psutil.cpu_count(logical=True) or 1
+    processes = kind == "local"
+    count = workers.count or (cores if processes else 1)
+    threads = workers.threads or (1 if processes else cores)
+    return LocalCluster(
+        n_workers=count,
+        threads_per_worker=threads,
+        processes=processes,
+        memory_limit=_bytes(workers) or "auto",
+        host=LOOPBACK,
+        protocol="tcp://",
+        dashboard_address=None,
+        # Without an address of its own the scheduler takes port 8787, and complains where
+        # a neighbour's has it.
+        scheduler_kwargs={"dashboard_address": f"{LOOPBACK}:0"},
+        silence_logs=50,
+    )
+
+
+def _cuda(_: str, workers: WorkerOptions, __: Path | None) -> Any:
+    from numba import cuda
+
+    if importlib.util.find_spec("dask_cuda") is None:
+        raise ClusterError("local-cuda needs dask-cuda; install phasemill[gpu].")
+    if not cuda.is_available():
+        raise ClusterError(
+            "local-cuda found no CUDA device or driver; look at nvidia-smi, or give the job "
+            "'cluster: local'."
+        )
+    from dask_cuda import LocalCUDACluster
+
+    devices = ",".join(str(n) for n in range(workers.count)) if workers.count else None
+    return LocalCUDACluster(
+        CUDA_VISIBLE_DEVICES=devices,
+        threads_per_worker=workers.threads or 1,
+        memory_limit=_bytes(workers) or "auto",
+        # What does not fit the device is moved to the host, what does not fit there to disk.
+        device_memory_limit=0.8,
+        rmm_pool_size=0.5 if importlib.util.find_spec("rmm") else None,
+        host=LOOPBACK,
+        dashboard_address=f"{LOOPBACK}:0",
+        silence_logs=50,
+    )
+
+
+def _slurm(_: str, workers: WorkerOptions, shared: Path | None) -> Any:
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise ClusterError("slurm needs dask-jobqueue; install phasemill[slurm].") from error
+    logs = None if shared is None else str(shared / "slurm-logs")
+    extra: dict[str, Any] = {"worker_command": "dask_cuda.cli"} if workers.gpus else {}
+    opened = SLURMCluster(
+        queue=workers.partition,
+        account=workers.account,
+        walltime=workers.walltime,
+        cores=workers.threads or 1,
+        processes=1,
+        memory=f"{workers.memory_gib or 16} GiB",
+        job_extra_directives=[
+            *([f"--gres=gpu:{workers.gpus}"] if workers.gpus else []),
+            *workers.directives,
+        ],
+        job_script_prologue=["export PYTHONSAFEPATH=1"],
+        job_name="phasemill",
+        log_directory=logs,
+        interface=workers.interface,
+        protocol="tls://",
+        security=Security.temporary(),
+        shared_temp_directory=None if shared is None else str(shared),
+        scheduler_options={"dashboard": False},
+        silence_logs="critical",
+        **extra,
+    )
+    # A fixed scale does not replace a job that the queue lost; a range of one size does.
+    count = workers.count or 1
+    opened.adapt(minimum_jobs=count, maximum_jobs=count)
+    return opened
+
+
+def _bytes(workers: WorkerOptions) -> int | None:
+    return None if workers.memory_gib is None else int(workers.memory_gib * 2**30)
 
 
 @contextmanager
@@ -73,11 +208,16 @@ def _existing(address: str) -> Iterator[Client]:
             "it, or give the job 'cluster: local'."
         ) from error
     with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_WITHIN)
-        except TimeoutError as error:
-            raise ClusterError(
-                f"the Dask scheduler at {address} has had no worker for {CONNECT_WITHIN} s; start "
-                "one with 'dask worker'."
-            ) from error
+        _wait(
+            client,
+            CONNECT_WITHIN,
+            f"the Dask scheduler at {address} has no worker; start one with 'dask worker'",
+        )
         yield client
+
+
+def _wait(client: Client, seconds: float, otherwise: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=seconds)
+    except TimeoutError as error:
+        raise ClusterError(f"{otherwise} (waited {seconds:.0f} s).") from error

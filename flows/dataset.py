@@ -100,6 +100,8 @@ class Dataset(Options):
     counted."""
     steps: tuple[StepName, ...] = Field(default=STEPS, examples=[["virtual", "ssb"]])
     """What is to be made of the events."""
+    priority: int = Field(default=0, ge=-1000, le=1000, examples=[10])
+    """Datasets of a higher priority are milled first; equal ones in the order of the job."""
     scan_bin: int = Field(default=1, ge=1, le=64, examples=[2])
     """Scan positions along a side that are summed into one, for everything that follows."""
     detectors: tuple[VirtualDetector, ...] = Field(

@@ -1,34 +1,42 @@
 """Overnight: every dataset of a job, one after another, each failing alone."""
 
-import fcntl
-import shutil
+import errno
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from distributed import Client
+from distributed.comm import CommClosedError
 from prefect import flow
 from rich.console import Console
 
-from flows.clusters import ClusterError, cluster
+from flows.clusters import ClusterError, NightCluster
 from flows.dataset import Dataset
+from flows.deadline import Deadline
 from flows.job import Job
+from flows.lock import NightError, locked_output
 from flows.progress import StepLines, step_lines
 from flows.reprocess import ORDER, reprocess
+from flows.stop import stoppable
 from tasks.report.night import write_night
 from tasks.store import layout
+from tasks.units import LostSchedulerError
 
-LEAST_FREE_DISK = 1 << 30
-
-
-class NightError(RuntimeError):
-    """The night as a whole cannot start."""
+LASTING = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR}
+"""Errors of the file system that another try does not mend."""
+LONGEST_WAIT = 300.0
+"""Seconds before another try, at most."""
 
 
 def run_night(
-    job: Job, force: list[str], prefect: bool, console: Console, quiet: bool
+    job: Job,
+    force: list[str],
+    prefect: bool,
+    console: Console,
+    quiet: bool,
+    until: Deadline | None = None,
 ) -> dict[str, Any]:
     """Run a job: open its cluster, mill every dataset, write the night's page.
 
@@ -37,13 +45,15 @@ def run_night(
     job : Job
         A checked job.
     force : list of str
-        Steps to redo in every dataset.
+        Steps to redo in every dataset, with all that follow.
     prefect : bool
         Whether Prefect records the night.
     console : Console
         For progress.
     quiet : bool
         Show none.
+    until : Deadline, optional
+        After it, no further dataset begins.
 
     Returns
     -------
@@ -54,17 +64,23 @@ def run_night(
     ------
     NightError
         If the output cannot be written, another night writes to it, or there is no cluster.
+    StoppedError
+        If SIGTERM came; everything that is published is whole.
     """
     if unknown := [name for name in force if name not in ORDER]:
         raise NightError(
             f"--force {unknown[0]}: there is no such step; steps are {', '.join(ORDER)}"
         )
     start = time.monotonic()
-    with locked_output(Path(job.output)) as output, step_lines(console, quiet) as lines:
+    with (
+        stoppable(),
+        locked_output(Path(job.output)) as output,
+        step_lines(console, quiet) as lines,
+    ):
         try:
-            with cluster(job.cluster) as client:
+            with NightCluster(job.cluster, job.workers, layout.work_root(output)) as cluster:
                 night = overnight if prefect else overnight.fn
-                rows = night(job, client.scheduler.address, force, lines)
+                rows = night(job, cluster.client, force, until, lines)
         except ClusterError as error:
             raise NightError(f"cluster: {error}") from error
         index = write_night(output, rows)
@@ -77,45 +93,93 @@ def run_night(
 
 @flow(name="overnight", validate_parameters=False, persist_result=False)
 def overnight(
-    job: Job, scheduler: str, force: list[str] | None = None, lines: StepLines | None = None
+    job: Job,
+    client: Callable[[], Client],
+    force: list[str],
+    until: Deadline | None = None,
+    lines: StepLines | None = None,
 ) -> list[dict[str, Any]]:
-    """Mill every dataset of a job on one cluster.
+    """Mill every dataset of a job on one cluster, those of the highest priority first.
+
+    Parameters
+    ----------
+    job : Job
+        A checked job.
+    client : callable
+        Gives a Dask client whose scheduler answers.
+    force : list of str
+        Steps to redo in every dataset.
+    until : Deadline, optional
+        After it, no further dataset begins.
+    lines : StepLines, optional
+        Is told which dataset is at hand.
 
     Returns
     -------
     list of dict
-        A row for each dataset; one that failed has its reason.
+        A row for each dataset; one that failed or was left out has its reason.
     """
     rows = []
-    for dataset in job.datasets:
+    for dataset in sorted(job.datasets, key=lambda dataset: -dataset.priority):
+        if until is not None and until.passed:
+            reason = f"not begun before {until.label}; the next run takes it up"
+            rows.append(_row(dataset, "skipped", reason, 0.0))
+            continue
         if lines is not None:
             lines.start(dataset.name if len(job.datasets) > 1 else "")
-        rows.append(_one(dataset, job.output, scheduler, force or []))
+        rows.append(_one(dataset, job, client, force, until))
     return rows
 
 
-def _one(dataset: Dataset, output: str, scheduler: str, force: list[str]) -> dict[str, Any]:
+def _one(
+    dataset: Dataset,
+    job: Job,
+    client: Callable[[], Client],
+    force: list[str],
+    until: Deadline | None,
+) -> dict[str, Any]:
+    """Row of a dataset, after as many tries as the job allows."""
     # As a plain call inside a plain night, as a sub-flow inside Prefect's.
     from prefect.context import FlowRunContext
 
     mill = reprocess if FlowRunContext.get() is not None else reprocess.fn
     start = time.monotonic()
-    log = layout.error_log(Path(output), dataset.name)
-    try:
-        row = mill(dataset, output, scheduler, force)
-    except Exception as error:
-        # One dataset's failure, whatever it is, must not cost the night's others.
-        _keep_traceback(log)
-        return {
-            "name": dataset.name,
-            "status": "failed",
-            "reason": _reason(error, dataset.path, log),
-            "seconds": round(time.monotonic() - start, 1),
-            "report": None,
-            "flags": [],
-        }
-    log.unlink(missing_ok=True)  # of an earlier night
-    return row
+    log = layout.error_log(Path(job.output), dataset.name)
+    for attempt in range(1, job.tries + 1):
+        try:
+            row = mill(dataset, job.output, client(), force)
+        except Exception as error:
+            # One dataset's failure, whatever it is, must not cost the night's others.
+            _keep_traceback(log)
+            late = until is not None and until.passed
+            if attempt < job.tries and may_pass(error) and not late:
+                time.sleep(min(job.retry_wait_s * 2 ** (attempt - 1), LONGEST_WAIT))
+                continue
+            reason = _reason(error, dataset.path, log)
+            if attempt > 1:
+                reason += f" ({attempt} tries)"
+            return _row(dataset, "failed", reason, time.monotonic() - start)
+        log.unlink(missing_ok=True)  # of an earlier night
+        return row | {"tries": attempt}
+    raise AssertionError("a job has one try at least")
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether another try may succeed: the network, a scheduler or a disk, and not the data."""
+    if isinstance(error, LostSchedulerError | ClusterError | CommClosedError | TimeoutError):
+        return True
+    return isinstance(error, OSError) and error.errno not in LASTING
+
+
+def _row(dataset: Dataset, status: str, reason: str, seconds: float) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "status": status,
+        "reason": reason,
+        "seconds": round(seconds, 1),
+        "report": None,
+        "flags": [],
+    }
 
 
 def _reason(error: Exception, recording: str, log: Path) -> str:
@@ -132,37 +196,3 @@ def _keep_traceback(log: Path) -> None:
         log.write_text(traceback.format_exc(), encoding="utf-8")
     except OSError:  # a full or read-only disk is often the very reason
         return
-
-
-@contextmanager
-def locked_output(output: Path) -> Iterator[Path]:
-    """Hold a night's output alone for as long as the block runs.
-
-    The lock goes with the process that holds it, so a killed night leaves none behind.
-
-    Raises
-    ------
-    NightError
-        If the folder cannot be made or written, is nearly full, or another night holds it.
-    """
-    root = layout.work_root(output)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        file = (root / "lock").open("a")
-    except OSError as error:
-        raise NightError(
-            f"output {output} cannot be written ({error.strerror}); give another folder."
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise NightError(
-                f"another night is writing to {output}; wait for it, or give another folder."
-            ) from error
-        if (free := shutil.disk_usage(output).free) < LEAST_FREE_DISK:
-            raise NightError(
-                f"output {output} has {free / 2**20:.0f} MiB free, at least "
-                f"{LEAST_FREE_DISK / 2**20:.0f} MiB are needed; make room."
-            )
-        yield output

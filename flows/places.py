@@ -12,7 +12,7 @@ SHORT = Repr()
 """Shows what was found, however much it is."""
 SHORT.maxstring = SHORT.maxother = 80
 NAMES_ARE = {NAME: "is no name: a lower-case letter, then letters, digits and _, 31 at most"}
-CLUSTERS = "give local, threads, or the address of a scheduler: tcp://HOST:PORT"
+CLUSTERS = "give local, threads, local-cuda, slurm, or the address of a scheduler: tcp://HOST:PORT"
 OTHER_NAMES = "is no name: a letter or digit, then letters, digits and ._+-, 100 at most"
 
 

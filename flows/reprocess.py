@@ -43,7 +43,7 @@ publish_results = step(results.publish_results)
 
 @flow(name="reprocess", validate_parameters=False, persist_result=False)
 def reprocess(
-    dataset: Dataset, output: str, scheduler: str | None = None, force: Iterable[str] = ()
+    dataset: Dataset, output: str, client: Client | None = None, force: Iterable[str] = ()
 ) -> dict[str, Any]:
     """Mill one dataset.
 
@@ -53,8 +53,8 @@ def reprocess(
         The recording and how it is to be milled.
     output : str
         Folder of the night.
-    scheduler : str, optional
-        Address of the Dask scheduler; without it everything runs in this process.
+    client : distributed.Client, optional
+        Where units of work run; without it everything runs in this process.
     force : iterable of str
         Steps to redo, with all that follow them.
 
@@ -63,10 +63,7 @@ def reprocess(
     dict
         The dataset's row in the night's summary.
     """
-    if scheduler is None:
-        return _reprocess(dataset, Path(output), None, redone(force))
-    with Client(scheduler, set_as_default=False) as client:
-        return _reprocess(dataset, Path(output), client, redone(force))
+    return _reprocess(dataset, Path(output), client, redone(force))
 
 
 def redone(force: Iterable[str]) -> frozenset[str]:
@@ -102,7 +99,9 @@ def _reprocess(
         steps.append(
             retrieve_ssb_phase(work, calibrated, settings, chosen_ssb, client, "ssb" in force)
         )
-    gathered = results.gather(dataset.name, source, work, settings, dataset.model_dump(), steps)
+    gathered = results.gather(
+        dataset.name, source, work, settings, dataset.model_dump(exclude={"priority"}), steps
+    )
     manifest, unchanged = publish_results(gathered, output, "results" in force)
     return results.summary_row(gathered, output, manifest) | {
         "status": "unchanged" if unchanged else "ok",

@@ -27,6 +27,10 @@ class UnitError(RuntimeError):
     """Units of a step that failed for a reason that is not the user's input."""
 
 
+class LostSchedulerError(UnitError):
+    """The scheduler went away with the units; they can be run again by another."""
+
+
 @contextmanager
 def reporting(reporter: Reporter | None) -> Iterator[None]:
     """Tell a reporter how far the steps inside are."""
@@ -128,7 +132,7 @@ def _answer(future: Future, unit: str) -> Any:
             "is too little memory for it, see the workers' logs."
         ) from error
     except CancelledError as error:
-        raise UnitError(
+        raise LostSchedulerError(
             f"{unit}: the connection to the Dask scheduler was lost; run the job again, it goes on "
             "from what is finished."
         ) from error

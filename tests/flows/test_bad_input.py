@@ -16,7 +16,7 @@ import yaml
 import zarr
 from typer.testing import CliRunner
 
-from flows import clusters, overnight
+from flows import clusters, lock
 from flows.cli import app
 from tasks.store import layout
 
@@ -319,12 +319,12 @@ def test_output_that_is_a_file_is_refused(tmp_path):
 
 
 def test_output_that_another_night_holds_is_refused(tmp_path):
-    with overnight.locked_output(tmp_path / "out"):
+    with lock.locked_output(tmp_path / "out"):
         assert "another night is writing" in refused(tmp_path)
 
 
 def test_output_on_a_full_disk_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(overnight, "LEAST_FREE_DISK", 1 << 62)
+    monkeypatch.setattr(lock, "LEAST_FREE_DISK", 1 << 62)
     assert "make room" in refused(tmp_path)
 
 

@@ -10,7 +10,8 @@ import xarray as xr
 from rich.console import Console
 
 from flows.job import check_job
-from flows.overnight import NightError, locked_output, run_night
+from flows.lock import NightError, locked_output
+from flows.overnight import run_night
 from flows.verify import verify_result
 from tasks.simulate import simulate
 from tasks.simulation import small_simulation
