@@ -6,15 +6,13 @@ Results go to standard output, everything for the eye to standard error. Exit co
 """
 
 import json
-import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from flows.progress import stderr_console
+from flows.cli_night import Request, console, mill, mill_arrivals, refuse
 
 app = typer.Typer(
     help="The overnight mill that turns 4D-STEM electron events into phase images.",
@@ -22,7 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-console = stderr_console()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable results.")]
 Force = Annotated[
@@ -43,15 +40,17 @@ Until = Annotated[
         "--until", help="Begin no further dataset after this time of day, HH:MM; list the rest."
     ),
 ]
+Watch = Annotated[
+    float | None,
+    typer.Option(
+        "--watch",
+        min=1,
+        metavar="SECONDS",
+        help="Look every so many seconds for recordings that have become complete, and mill them; "
+        "ends at --until or with a signal.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-
-
-def refuse(message: str, as_json: bool = False) -> NoReturn:
-    """Say why the request was wrong, and end with exit code 2."""
-    if as_json:
-        typer.echo(json.dumps({"error": message}))
-    console.print(message, markup=False, highlight=False, style="red")
-    raise typer.Exit(2)
 
 
 @app.command()
@@ -59,6 +58,7 @@ def run(
     job: Annotated[Path, typer.Argument(help="The job file (YAML).")],
     force: Force = None,
     until: Until = None,
+    watch: Watch = None,
     no_prefect: NoPrefect = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -72,12 +72,16 @@ def run(
 
     try:
         deadline = None if until is None else Deadline.at(until)
-        checked = read_job(job)
+        checked = read_job(job, awaited=watch is not None)
     except JobError as error:
         refuse(str(error), as_json)
     except ValueError as error:
         refuse(f"--until: {error}", as_json)
-    _mill(checked, force or [], not no_prefect, as_json, quiet, until=deadline)
+    request = Request(force or [], not no_prefect, as_json, quiet, deadline)
+    if watch is None:
+        mill(checked, request)
+    else:
+        mill_arrivals(job, watch, request)
 
 
 @app.command()
@@ -97,7 +101,8 @@ def demo(
             console.print(truth_table(comparison))
             console.print(f"found beside the truth: {page}", markup=False, highlight=False)
 
-    _mill(demo_job(output, console, quiet or as_json), [], not no_prefect, as_json, quiet, beside)
+    request = Request([], not no_prefect, as_json, quiet)
+    mill(demo_job(output, console, quiet or as_json), request, beside)
 
 
 @app.command()
@@ -266,53 +271,6 @@ def doctor(
         console.print(table)
     if any(one.level == "bad" for one in findings):
         raise typer.Exit(1)
-
-
-def _mill(
-    job: Any,
-    force: list[str],
-    prefect: bool,
-    as_json: bool,
-    quiet: bool,
-    beside: Callable[[dict[str, Any]], None] | None = None,
-    until: Any = None,
-) -> None:
-    from flows.settings import quiet_local_prefect
-
-    quiet_local_prefect()
-    from flows.lock import NightError
-    from flows.overnight import run_night
-    from flows.stop import StoppedError
-
-    try:
-        night = run_night(job, force, prefect, console, quiet or as_json, until)
-    except NightError as error:
-        refuse(str(error), as_json)
-    except (StoppedError, KeyboardInterrupt) as error:
-        number = error.number if isinstance(error, StoppedError) else signal.SIGINT
-        name = signal.Signals(number).name
-        console.print(f"stopped by {name}; what is published is whole. Run the job again to go on.")
-        raise typer.Exit(128 + number) from None
-    failed = any(row["status"] in ("failed", "skipped") for row in night["datasets"])
-    if beside is not None and not failed:
-        beside(night)
-    if as_json:
-        typer.echo(json.dumps(night, indent=1, ensure_ascii=False))
-    else:
-        for row in night["datasets"]:
-            _say(row)
-        typer.echo(night["index"] if len(night["datasets"]) > 1 else night["datasets"][0]["report"])
-    if failed:
-        raise typer.Exit(1)
-
-
-def _say(row: dict[str, Any]) -> None:
-    colour = {"failed": "red", "skipped": "yellow"}.get(row["status"], "green")
-    said = {"ok": "done", "unchanged": "already finished, left as it is"}
-    console.print(f"[{colour}]{row['status']:>9}[/] ", end="")
-    console.print(
-        f"{row['name']}: {said.get(row['status'], row['reason'])}", markup=False, highlight=False
-    )
 
 
 def _facts(facts: dict[str, Any]) -> Table:

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from flows.dataset import Dataset
-from flows.options import Options
+from flows.job_model import Job
 from flows.places import fault, lines_of, once, place_and_message, repeated_keys, yaml_fault
-from flows.worker_options import WorkerOptions
+from flows.roots import escaped_paths, masks_of
 from tasks.masks import MaskError, read_mask
+
+__all__ = ["Job", "JobError", "check_job", "read_job"]
 
 RESERVED = dict.fromkeys(("bf", "abf", "adf"), "a standard detector has it")
 RESERVED_REGIONS = {"vacuum": "give the key 'vacuum' instead"}
@@ -32,38 +34,15 @@ class JobError(ValueError):
         super().__init__(f"{path}: {many} in the job\n" + "\n".join(f"  {f}" for f in faults))
 
 
-class Job(Options):
-    """A night: where results go, what computes them, and the datasets."""
-
-    output: str = Field(examples=["/data/reprocessed"])
-    """Folder of the results, relative to the job file; made where it is not there."""
-    cluster: str = Field(
-        default="local",
-        pattern=r"^(local|local-cuda|threads|slurm|(tcp|tls)://.+)$",
-        examples=["tcp://scheduler:8786"],
-    )
-    """What computes: `local` (a process for each core), `threads` (of one process), `local-cuda`
-    (a process for each GPU), `slurm` (jobs of the queue), or the address of a Dask scheduler."""
-    workers: WorkerOptions = Field(
-        default=WorkerOptions(), examples=[{"count": 4, "memory_gib": 16}]
-    )
-    """How many and how large the workers are, where the night opens its own cluster."""
-    tries: int = Field(default=2, ge=1, le=20, examples=[3])
-    """How often a dataset is tried that failed for a reason that may pass: a lost scheduler,
-    network or disk. Bad data are tried once."""
-    retry_wait_s: float = Field(default=10, ge=0, le=3600, examples=[60])
-    """Seconds before the second try; the wait doubles from try to try."""
-    datasets: tuple[Dataset, ...] = Field(min_length=1, examples=[[{"path": "a.h5"}]])
-    """The recordings, each with the keys of the next table."""
-
-
-def read_job(path: str | Path) -> Job:
+def read_job(path: str | Path, awaited: bool = False) -> Job:
     """Read, check and complete a job file.
 
     Parameters
     ----------
     path : path
         A YAML file. Paths in it are relative to its folder; globs are expanded.
+    awaited : bool
+        Recordings that are not there are left out, because they are still to come.
 
     Returns
     -------
@@ -88,11 +67,15 @@ def read_job(path: str | Path) -> Job:
         raise JobError(str(path), [yaml_fault(error)]) from error
     if not isinstance(raw, dict):
         raise JobError(str(path), ["line 1: a job is a mapping with output and datasets"])
-    return check_job(raw, str(path), file.resolve().parent, dict(lines_of(root)))
+    return check_job(raw, str(path), file.resolve().parent, dict(lines_of(root)), awaited)
 
 
 def check_job(
-    raw: dict[str, Any], name: str, folder: Path, lines: dict[tuple, int] | None = None
+    raw: dict[str, Any],
+    name: str,
+    folder: Path,
+    lines: dict[tuple, int] | None = None,
+    awaited: bool = False,
 ) -> Job:
     """Check a job given as a mapping; see ``read_job``."""
     lines, faults = lines or {}, repeated_keys(lines or {})
@@ -109,7 +92,7 @@ def check_job(
             if not isinstance(entry, dict):
                 faults.append(fault(lines, ("datasets", number), "must be a mapping with a path"))
                 continue
-            for one in _expanded(entry, folder, lines, number, faults):
+            for one in _expanded(entry, folder, lines, number, faults, awaited):
                 merged.append({**defaults, **one})
                 origins.append(number)
         raw["datasets"] = merged
@@ -119,13 +102,12 @@ def check_job(
         faults += [
             fault(lines, *place_and_message(item, origins, lines))
             for item in error.errors(include_url=False)
-            if not (
-                item["loc"] == ("datasets",) and item["type"] == "too_short" and raw["datasets"]
-            )
         ]
         raise JobError(name, once(faults)) from error
     job = _with_full_paths(job, folder)
-    faults += _contradictions(job, origins, lines)
+    faults += _contradictions(job, origins, lines) + escaped_paths(job, origins, lines)
+    if not job.datasets and not datasets:
+        faults.append(fault(lines, ("datasets",), "a night needs at least one dataset"))
     if faults:
         raise JobError(name, once(faults))
     return job
@@ -156,7 +138,12 @@ def _with_full_paths(job: Job, folder: Path) -> Job:
 
 
 def _expanded(
-    entry: dict, folder: Path, lines: dict[tuple, int], number: int, faults: list[str]
+    entry: dict,
+    folder: Path,
+    lines: dict[tuple, int],
+    number: int,
+    faults: list[str],
+    awaited: bool,
 ) -> Iterator[dict]:
     """One entry for each file that a path, possibly a glob, stands for."""
     path = entry.get("path")
@@ -165,6 +152,8 @@ def _expanded(
         return
     full = str(folder / Path(path).expanduser())
     found = [full] if Path(full).exists() else sorted(glob.glob(full, recursive=True))
+    if not found and awaited:
+        return
     if not found:
         faults.append(fault(lines, ("datasets", number, "path"), f"no such file: {full}"))
         found = [full]  # its other keys are checked all the same
@@ -231,19 +220,9 @@ def _names_and_masks(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> li
                 message = f"the name '{one.name}' is taken: {seen[one.name]}"
                 faults.append(fault(lines, (*at, key, number, "name"), message))
             seen[one.name] = f"{key} {number} has it, give each a name of its own"
-    for place, mask in _masks(dataset):
+    for place, mask in masks_of(dataset):
         try:
             read_mask(mask)
         except MaskError as error:
             faults.append(fault(lines, (*at, *place, "mask"), str(error)))
     return faults
-
-
-def _masks(dataset: Dataset) -> Iterator[tuple[tuple, str]]:
-    """Every mask file that a dataset names, with its place in the job."""
-    for key in ("detectors", "regions"):
-        for number, one in enumerate(getattr(dataset, key)):
-            if one.mask is not None:
-                yield (key, number), one.mask
-    if dataset.vacuum is not None and dataset.vacuum.mask is not None:
-        yield ("vacuum",), dataset.vacuum.mask

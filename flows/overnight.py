@@ -3,7 +3,7 @@
 import errno
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def run_night(
     console: Console,
     quiet: bool,
     until: Deadline | None = None,
+    earlier: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Run a job: open its cluster, mill every dataset, write the night's page.
 
@@ -54,6 +55,8 @@ def run_night(
         Show none.
     until : Deadline, optional
         After it, no further dataset begins.
+    earlier : sequence of dict
+        Rows of datasets that were milled before, for the same page.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def run_night(
                 rows = night(job, cluster.client, force, until, lines)
         except ClusterError as error:
             raise NightError(f"cluster: {error}") from error
-        index = write_night(output, rows)
+        index = write_night(output, [*earlier, *rows])
     return {
         "datasets": rows,
         "index": str(index),

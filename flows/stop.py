@@ -1,6 +1,7 @@
 """How a night is stopped from outside: at once, with nothing half-published and one sentence."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,6 +23,9 @@ def stoppable() -> Iterator[None]:
         signal.signal(number, signal.SIG_IGN)  # once is enough; closing must not be cut off
         raise StoppedError(number)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals, and whoever started this one handles them
+        return
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield

@@ -18,11 +18,11 @@ from gpu_kernels.reduction import sum_frames
 from gpu_kernels.sectors import LOG_FALSE_ALARM, lost_sectors, sector_counts
 from tasks.formats.binning import binned
 from tasks.formats.detect import open_recording
-from tasks.formats.recording import Recording
+from tasks.formats.recording import Recording, RecordingError
 from tasks.store import events as store
 from tasks.store import layout
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
-from tasks.store.source import Source
+from tasks.store.source import Source, state_of
 from tasks.units import run_units
 
 VERSION = 2
@@ -119,6 +119,11 @@ def _write(
         [(recording, str(aside), number, *cuts[number]) for number in todo],
         client,
     )
+    if state_of(Path(source.path)) != (source.size, source.modified):
+        raise RecordingError(
+            f"{source.path}: the recording changed while it was read; is it still being written? "
+            "Run the job again when it is complete."
+        )
     return _seal(aside, recording, source, cuts, rows)
 
 

@@ -20,6 +20,24 @@ class Source:
     sha256: str
 
 
+State = tuple[int, int]
+"""Size [bytes] and time of the last change [ns] of a recording."""
+
+
+def state_of(path: Path) -> State:
+    """Size and last change of a file, or of all that a folder (Zarr) holds.
+
+    Raises
+    ------
+    ValueError
+        If it is a pipe or device, which would be waited for, or a bare folder.
+    OSError
+        If it is not there or may not be read.
+    """
+    stats = [os.stat(file) for file in _files(path)]
+    return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
+
+
 def fingerprint(path: Path, remembered: Path) -> Source:
     """Hash a recording, or recall its hash while its size and time of change are the same.
 
@@ -40,13 +58,7 @@ def fingerprint(path: Path, remembered: Path) -> Source:
     ValueError
         If there is nothing to hash: a pipe or device, which would be waited for, or a bare folder.
     """
-    if not (path.is_file() or path.is_dir()):
-        raise ValueError(f"{path}: this is no regular file.")
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    if not files:
-        raise ValueError(f"{path}: this is a folder, and no Zarr: it holds no file.")
-    stats = [os.stat(file) for file in files]
-    size, modified = sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
+    size, modified = state_of(path)
     try:
         last = Source(**json.loads(remembered.read_text(encoding="utf-8")))
         if (last.path, last.size, last.modified) == (str(path), size, modified):
@@ -54,9 +66,18 @@ def fingerprint(path: Path, remembered: Path) -> Source:
     except (OSError, ValueError, TypeError):
         pass
     if path.is_dir():
-        digest = hash_of({str(file.relative_to(path)): hash_file(file) for file in files})
+        digest = hash_of({str(file.relative_to(path)): hash_file(file) for file in _files(path)})
     else:
         digest = hash_file(path)
     source = Source(str(path), size, modified, digest)
     write_json(remembered, asdict(source))
     return source
+
+
+def _files(path: Path) -> list[Path]:
+    if not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path}: this is no regular file.")
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(f"{path}: this is a folder, and no Zarr: it holds no file.")
+    return files

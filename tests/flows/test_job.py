@@ -249,3 +249,27 @@ def test_glob_stands_for_every_file_with_its_own_name(tmp_path):
         (tmp_path / name).touch()
     job = read_job(write(tmp_path, GOOD.replace("a.h5", "'s*.h5'")))
     assert [dataset.name for dataset in job.datasets] == ["s1", "s2"]
+
+
+@pytest.mark.parametrize("what", ["path", "mask", "link", "output"])
+def test_paths_cannot_leave_the_roots_that_a_facility_sets(tmp_path, monkeypatch, what):
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    for folder in (inside, outside):
+        (folder / "a.h5").touch()
+        np.save(folder / "m.npy", np.eye(4))
+    (inside / "link.h5").symlink_to(outside / "a.h5")
+    text = GOOD + "    detectors: [{name: d, mask: m.npy}]\n"
+    monkeypatch.setenv("PHASEMILL_ROOTS", f"{tmp_path / 'elsewhere'}:{inside}")
+    (inside / "job.yaml").write_text(text)
+    assert read_job(inside / "job.yaml").datasets[0].name == "a"
+    change = {
+        "path": ("a.h5", "../outside/a.h5"),
+        "mask": ("m.npy", str(outside / "m.npy")),
+        "link": ("a.h5", "link.h5"),
+        "output": ("output: out", "output: /tmp/../etc"),
+    }[what]
+    (inside / "job.yaml").write_text(text.replace(*change))
+    with pytest.raises(JobError, match="is outside of the folders that jobs may use"):
+        read_job(inside / "job.yaml")

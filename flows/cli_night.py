@@ -1,0 +1,122 @@
+"""What the command line does with a night: run it, say how it went, and end with its code."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+from flows.deadline import Deadline
+from flows.progress import stderr_console
+from flows.stop import StoppedError, stoppable
+
+console = stderr_console()
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a night is to run, beside what its job says."""
+
+    force: list[str]
+    """Steps to redo."""
+    prefect: bool
+    as_json: bool
+    quiet: bool
+    until: Deadline | None = None
+
+
+def refuse(message: str, as_json: bool = False) -> NoReturn:
+    """Say why the request was wrong, and end with exit code 2."""
+    if as_json:
+        typer.echo(json.dumps({"error": message}))
+    console.print(message, markup=False, highlight=False, style="red")
+    raise typer.Exit(2)
+
+
+def mill(
+    job: Any, request: Request, beside: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """Run a night and say how it went; ``beside`` adds to what a whole one prints."""
+    run_night = _night_runner()
+    with _ending(request.as_json):
+        night = run_night(
+            job, request.force, request.prefect, console, request.quiet or request.as_json,
+            request.until,
+        )  # fmt: skip
+    lost = any(row["status"] in ("failed", "skipped") for row in night["datasets"])
+    if beside is not None and not lost:
+        beside(night)
+    if request.as_json:
+        typer.echo(json.dumps(night, indent=1, ensure_ascii=False))
+    else:
+        for row in night["datasets"]:
+            say(row)
+        typer.echo(night["index"] if len(night["datasets"]) > 1 else night["datasets"][0]["report"])
+    if lost:
+        raise typer.Exit(1)
+
+
+def mill_arrivals(path: Path, every: float, request: Request) -> None:
+    """Mill recordings as they become complete, and say of each how it went."""
+    run_night = _night_runner()
+    from flows.job import read_job
+    from flows.watch import watch
+
+    def night(job: Any, earlier: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        rows = run_night(
+            job, request.force, request.prefect, console, request.quiet or request.as_json,
+            request.until, earlier,
+        )["datasets"]  # fmt: skip
+        for row in rows:
+            if request.as_json:
+                typer.echo(json.dumps(row, ensure_ascii=False))
+            else:
+                say(row)
+        return rows
+
+    with _ending(request.as_json), stoppable():
+        rows = watch(lambda: read_job(path, awaited=True), night, every, request.until)
+    if any(row["status"] in ("failed", "skipped") for row in rows):
+        raise typer.Exit(1)
+
+
+def say(row: dict[str, Any]) -> None:
+    """One line for a person: what became of a dataset."""
+    colour = {"failed": "red", "skipped": "yellow"}.get(row["status"], "green")
+    said = {"ok": "done", "unchanged": "already finished, left as it is"}
+    console.print(f"[{colour}]{row['status']:>9}[/] ", end="")
+    console.print(
+        f"{row['name']}: {said.get(row['status'], row['reason'])}", markup=False, highlight=False
+    )
+
+
+def _night_runner() -> Callable[..., dict[str, Any]]:
+    from flows.settings import quiet_local_prefect
+
+    quiet_local_prefect()  # before Prefect is imported, with the flows
+    from flows.overnight import run_night
+
+    return run_night
+
+
+@contextmanager
+def _ending(as_json: bool) -> Iterator[None]:
+    """End with the code for it when the night cannot start, or is stopped."""
+    from flows.job import JobError
+    from flows.lock import NightError
+
+    try:
+        yield
+    except (NightError, JobError) as error:
+        refuse(str(error), as_json)
+    except (StoppedError, KeyboardInterrupt) as error:
+        number = error.number if isinstance(error, StoppedError) else signal.SIGINT
+        console.print(
+            f"stopped by {signal.Signals(number).name}; what is published is whole. Run the job "
+            "again to go on."
+        )
+        raise typer.Exit(128 + number) from None

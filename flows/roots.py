@@ -1,0 +1,44 @@
+"""Roots: the folders that a job may read and write, where a facility sets any."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.dataset import Dataset
+from flows.job_model import Job
+from flows.places import fault
+
+ROOTS = "PHASEMILL_ROOTS"
+"""Environment variable with folders, separated by ``:``; unset: any path that the user may read."""
+
+
+def escaped_paths(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:
+    """A fault for each path of a job that leaves its roots, links followed."""
+    roots = [Path(root).resolve() for root in os.environ.get(ROOTS, "").split(":") if root]
+    if not roots:
+        return []
+    named = ", ".join(map(str, roots))
+    return [
+        fault(lines, place, f"{path} is outside of the folders that jobs may use: {named}")
+        for place, path in _paths(job, origins)
+        if not any(Path(path).resolve().is_relative_to(root) for root in roots)
+    ]
+
+
+def _paths(job: Job, origins: list[int]) -> Iterator[tuple[tuple, str]]:
+    yield ("output",), job.output
+    for dataset, origin in zip(job.datasets, origins, strict=True):
+        at = ("datasets", origin)
+        yield (*at, "path"), dataset.path
+        for place, mask in masks_of(dataset):
+            yield (*at, *place, "mask"), mask
+
+
+def masks_of(dataset: Dataset) -> Iterator[tuple[tuple, str]]:
+    """Every mask file that a dataset names, with its place in the job."""
+    for key in ("detectors", "regions"):
+        for number, one in enumerate(getattr(dataset, key)):
+            if one.mask is not None:
+                yield (key, number), one.mask
+    if dataset.vacuum is not None and dataset.vacuum.mask is not None:
+        yield ("vacuum",), dataset.vacuum.mask

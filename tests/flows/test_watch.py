@@ -1,0 +1,127 @@
+"""Recordings are milled as they arrive: each once, when its file is complete."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from flows import watch as watching
+from flows.deadline import Deadline
+from flows.job import JobError, read_job
+from flows.watch import Arrivals, watch
+from tasks.simulate import simulate
+from tasks.simulation import small_simulation
+
+KNOWN = {"voltage_kv": 80, "semiangle_mrad": 25, "scan_step_angstrom": 0.4}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "night.yaml").write_text(
+        yaml.safe_dump({"output": "out", "cluster": "threads", "defaults": KNOWN,
+                        "datasets": [{"path": "scans/*.npy"}]})
+    )  # fmt: skip
+    (tmp_path / "scans").mkdir()
+    return tmp_path
+
+
+def job(folder):
+    return read_job(folder / "night.yaml", awaited=True)
+
+
+def names(datasets):
+    return [dataset.name for dataset in datasets]
+
+
+def write(path, frames=16):
+    np.save(path, np.ones((4, 4, frames, 8), np.uint8))
+
+
+def test_glob_without_files_is_a_mistake_unless_they_are_awaited(folder):
+    assert job(folder).datasets == ()
+    with pytest.raises(JobError, match="no such file"):
+        read_job(folder / "night.yaml")
+
+
+def test_file_is_complete_when_it_did_not_change_since_the_last_look(folder):
+    arrivals = Arrivals()
+    write(folder / "scans" / "a.npy")
+    assert names(arrivals.complete(job(folder).datasets)) == []
+    write(folder / "scans" / "a.npy", frames=32)  # still growing
+    assert names(arrivals.complete(job(folder).datasets)) == []
+    assert names(arrivals.complete(job(folder).datasets)) == ["a"]
+    assert names(arrivals.complete(job(folder).datasets)) == []
+
+
+def test_file_that_changed_after_it_was_milled_is_given_again(folder):
+    arrivals = Arrivals()
+    write(folder / "scans" / "a.npy")
+    assert [names(arrivals.complete(job(folder).datasets)) for _ in range(3)] == [[], ["a"], []]
+    write(folder / "scans" / "a.npy", frames=32)
+    assert [names(arrivals.complete(job(folder).datasets)) for _ in range(3)] == [[], ["a"], []]
+
+
+def test_file_that_stands_still_but_does_not_open_is_waited_for_and_then_tried(folder, monkeypatch):
+    monkeypatch.setattr(watching, "PATIENCE", 3)
+    arrivals = Arrivals()
+    (folder / "scans" / "a.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    looks = [names(arrivals.complete(job(folder).datasets)) for _ in range(6)]
+    assert looks == [[], [], [], ["a"], [], []]
+
+
+def test_rows_of_all_arrivals_are_kept_and_the_deadline_ends_the_watch(folder):
+    given, clock = [], {"looks": 0}
+
+    class Soon(Deadline):
+        passed = property(lambda self: clock["looks"] >= 8)
+
+    def mill(due, earlier):
+        given.append((names(due.datasets), [row["name"] for row in earlier]))
+        return [{"name": name, "status": "ok"} for name in names(due.datasets)]
+
+    def sleep(seconds):
+        assert seconds == 5
+        clock["looks"] += 1
+        if clock["looks"] == 2:
+            write(folder / "scans" / "b.npy")
+
+    write(folder / "scans" / "a.npy")
+    rows = watch(lambda: job(folder), mill, 5, Soon("07:00", 0), sleep)
+    assert given == [(["a"], []), (["b"], ["a"])]
+    assert [row["name"] for row in rows] == ["a", "b"]
+
+
+@pytest.mark.slow
+def test_growing_recording_is_milled_once_it_is_closed_and_sigterm_ends_the_watch(tmp_path):
+    simulate(small_simulation(), tmp_path / "whole.h5")
+    data = (tmp_path / "whole.h5").read_bytes()
+    known = KNOWN | {"scan_rotation_deg": 0, "flip": False, "aberrations": {}}
+    (tmp_path / "night.yaml").write_text(yaml.safe_dump({
+        "output": "out", "cluster": "threads", "defaults": known,
+        "datasets": [{"path": "in/*.h5"}],
+    }))  # fmt: skip
+    (tmp_path / "in").mkdir()
+    command = [Path(sys.executable).with_name("phasemill"), "run", tmp_path / "night.yaml",
+               "--watch", "1", "--no-prefect", "--json"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with (tmp_path / "in" / "scan.h5").open("wb") as file:
+            for part in np.array_split(np.frombuffer(data, np.uint8), 6):
+                file.write(part.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+                time.sleep(0.5)
+        lines = []
+        while (line := process.stdout.readline()) and "status" not in line:
+            lines.append(line)
+        row = json.loads(line)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert (row["name"], row["status"]) == ("scan", "ok")
+    assert json.loads((tmp_path / "out" / "night.json").read_text())["counts"]["ok"] == 1
