@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from flows.options import (
     DenseOptions,
     DpcOptions,
+    FrcOptions,
     Length,
     Options,
     RadialOptions,
@@ -18,7 +19,7 @@ from flows.options import (
 )
 from models.aberrations import NAMES, Aberrations
 
-StepName = Literal["virtual", "dpc", "ssb"]
+StepName = Literal["virtual", "dpc", "ssb", "frc"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
 """Steps that a job may ask for, in the order in which they run."""
 
@@ -124,6 +125,8 @@ class Dataset(Options):
     """How the beam's deflection is integrated."""
     ssb: SsbOptions = Field(default=SsbOptions(), examples=[{"sidebands": "left"}])
     """Single-sideband ptychography."""
+    frc: FrcOptions = Field(default=FrcOptions(), examples=[{"threshold": 0.5}])
+    """How the resolution of the images is measured."""
 
     @property
     def milled_step(self) -> tuple[float, float] | None:

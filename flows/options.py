@@ -143,3 +143,21 @@ class DpcOptions(Options):
     """λ1 [1/Å²]: frequencies below its root fade."""
     low_pass: float = Field(default=0.0, ge=0)
     """λ2 [Å²]: frequencies above 1/√λ2 fade."""
+
+
+def _named_threshold(value: Any) -> Any:
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+class FrcOptions(Options):
+    """Fourier ring correlation of images made from two halves of the electrons."""
+
+    methods: tuple[Literal["virtual", "dpc", "ssb"], ...] = ("virtual", "dpc", "ssb")
+    """Steps whose images are made again from each half; those that the job does not run are left
+    out."""
+    threshold: Annotated[Literal["0.143", "0.5", "half_bit"], BeforeValidator(_named_threshold)] = (
+        "0.143"
+    )
+    """Correlation up to which an image counts as resolved; the curves are judged by all three."""
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
+    """Of the coins that split the electrons."""

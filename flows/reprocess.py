@@ -1,8 +1,9 @@
 """Reprocess: one dataset, from its recording to its report."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tasks.calibrate import calibrate
 from tasks.calibration.given import Given
 from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
+from tasks.frc import FrcSettings, Method, frc
 from tasks.ingest import ReaderOptions, ingest
 from tasks.reduce import ReduceSettings, reduce
 from tasks.ssb import SsbSettings, ssb
@@ -28,7 +30,7 @@ from tasks.store.events import EventStore, open_store
 from tasks.store.publish import Manifest
 from tasks.store.source import Source, fingerprint
 
-ORDER = ("ingest", "disk", "reduce", "calibrate", "dpc", "ssb", "results")
+ORDER = ("ingest", "disk", "reduce", "calibrate", "dpc", "ssb", "frc", "results")
 """Steps in the order in which they run; to redo one redoes all that follow."""
 
 take_fingerprint = step(fingerprint)
@@ -36,8 +38,10 @@ ingest_recording = step(ingest)
 measure_bright_field_disk = step(measure_disk)
 reduce_events = step(reduce)
 calibrate_microscope = step(calibrate)
-retrieve_dpc_phase = step(dpc)
-retrieve_ssb_phase = step(ssb)
+PHASES: dict[str, Callable[..., tuple[Manifest, bool]]] = {"dpc": dpc, "ssb": ssb}
+"""Steps that make phase images from the calibrated reductions, in the order in which they run."""
+retrieve_phase = {name: step(function) for name, function in PHASES.items()}
+measure_resolution = step(frc)
 publish_results = step(results.publish_results)
 
 
@@ -91,13 +95,20 @@ def _reprocess(
     reduced = steps[-1][0].identity
     steps.append(calibrate_microscope(work, reduced, settings, given, client, "calibrate" in force))
     calibrated = steps[-1][0].identity
-    if "dpc" in dataset.steps:
-        chosen = DpcSettings(**dataset.dpc.model_dump())
-        steps.append(retrieve_dpc_phase(work, calibrated, chosen, "dpc" in force))
-    if "ssb" in dataset.steps:
-        chosen_ssb = SsbSettings(**dataset.ssb.model_dump())
+    phases = phase_options(dataset, settings, client)
+    for name, options in phases.items():
+        steps.append(retrieve_phase[name](work, calibrated, **options, force=name in force))
+    if "frc" in dataset.steps:
+        made = {manifest.step: manifest.identity for manifest, _ in steps}
+        halves: dict[str, Method] = {
+            name: partial(PHASES[name], **options)
+            for name, options in phases.items()
+            if name in dataset.frc.methods
+        }
+        inputs = {name: made[name] for name in ("ingest", "reduce", "calibrate", *halves)}
+        judged = frc_settings(dataset)
         steps.append(
-            retrieve_ssb_phase(work, calibrated, settings, chosen_ssb, client, "ssb" in force)
+            measure_resolution(work, inputs, settings, judged, halves, client, "frc" in force)
         )
     gathered = results.gather(
         dataset.name, source, work, settings, dataset.model_dump(exclude={"priority"}), steps
@@ -107,6 +118,27 @@ def _reprocess(
         "status": "unchanged" if unchanged else "ok",
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def phase_options(
+    dataset: Dataset, reduced: ReduceSettings, client: Client | None
+) -> dict[str, dict[str, Any]]:
+    """What each phase that the job asks for is made with, by the name of its step."""
+    options: dict[str, dict[str, Any]] = {
+        "dpc": {"settings": DpcSettings(**dataset.dpc.model_dump())},
+        "ssb": {
+            "reduced": reduced,
+            "settings": SsbSettings(**dataset.ssb.model_dump()),
+            "client": client,
+        },
+    }
+    return {name: options[name] for name in PHASES if name in dataset.steps}
+
+
+def frc_settings(dataset: Dataset) -> FrcSettings:
+    """How the resolution is measured."""
+    virtual = "virtual" in dataset.frc.methods
+    return FrcSettings(dataset.frc.seed, dataset.frc.threshold, virtual)
 
 
 def reader_options(dataset: Dataset) -> ReaderOptions:

@@ -177,7 +177,7 @@ def fourier_ring_correlation(
         empty |= ~(power / rings.pixels > floor)
     strength = np.sqrt(powers[0] * powers[1])
     correlation = np.where(empty, np.nan, common / np.where(strength > 0, strength, 1))
-    shared, _ = shared_noise(shape, (float(pixel[0]), float(pixel[1])), window == "hann")
+    shared = shared_noise(shape, (float(pixel[0]), float(pixel[1])), window == "hann")
     # Of a complex image every frequency is a measurement of its own, of a real one every second.
     return FrcCurve(
         rings.frequency, correlation, rings.pixels, shared * (1.0 if real else 0.5), shift
@@ -187,9 +187,11 @@ def fourier_ring_correlation(
 def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
     """Up to which frequency a curve, smoothed over three rings, stays above a threshold.
 
-    A stretch of rings above the threshold counts if noise alone would not reach it anywhere in the
-    curve with more than ``FALSE_ALARM``; between stretches that count there are gaps. The mean of
-    the images is no detail, so the first ring is left out.
+    The first stretch of rings above the threshold counts if noise alone would not reach it; one
+    that follows after a gap counts only where it lies above the threshold beyond doubt, so that a
+    curve that hovers about the threshold ends where it first falls below. Beyond doubt: with a
+    chance of ``FALSE_ALARM`` over the whole curve. The mean of the images is no detail, so the
+    first ring is left out.
 
     Parameters
     ----------
@@ -210,20 +212,22 @@ def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
     known[0] = False
     if not known.any():
         return Resolution(0.0, limited=False)
-    above = known & (np.where(known, value, -1) > limit)
-    safe = norm.isf(FALSE_ALARM / known.sum())
-    sure = above & (np.where(known, value, -1) > safe * np.where(known, sigma, np.inf))
+    value, doubt = np.where(known, value, -1.0), np.where(known, sigma, 0.0)
+    doubt *= norm.isf(FALSE_ALARM / known.sum())
+    above = known & (value > limit)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]]).astype(np.int8)))
-    stretches = [
-        (start, stop) for start, stop in edges.reshape(-1, 2) if sure[start:stop].any()
-    ]  # fmt: skip
+    stretches: list[tuple[int, int]] = []
+    for start, stop in edges.reshape(-1, 2).tolist():
+        sure = value - doubt - (limit if stretches else 0)
+        if (sure[start:stop] > 0).any():
+            stretches.append((start, stop))
     if not stretches:
         return Resolution(0.0, limited=False)
     last = int(np.flatnonzero(known)[-1])
     ends = [
         float(curve.frequency[last])
         if stop > last
-        else _crossing(curve.frequency, value - limit, stop)
+        else _crossing(curve.frequency, np.where(known, value - limit, np.nan), stop)
         for _, stop in stretches
     ]
     begins = [float(curve.frequency[start]) for start, _ in stretches]

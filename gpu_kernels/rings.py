@@ -108,9 +108,7 @@ def ring_sums(first: Array, second: Array, rings: Rings, columns: int) -> np.nda
 
 
 @lru_cache(maxsize=16)
-def shared_noise(
-    shape: tuple[int, int], pixel: tuple[float, float], windowed: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def shared_noise(shape: tuple[int, int], pixel: tuple[float, float], windowed: bool) -> np.ndarray:
     """How strongly noise is shared within a ring and between neighbouring rings.
 
     White noise behind a window w has E[F(q)F*(q′)] ∝ R(q − q′), the transform of w². The sum of
@@ -126,16 +124,14 @@ def shared_noise(
 
     Returns
     -------
-    shared : (rings, 3) float64
+    (rings, 3) float64
         Σ|R|² of a ring with itself, the next and the one after that.
-    pixels : (rings,) int64
-        Frequencies in each ring.
     """
     rings = rings_of(shape, pixel, half_plane=False)
     factor = np.array([1.0, 4 / 9, 1 / 36]) if windowed else np.array([1.0, 0.0, 0.0])
     shared = np.zeros((rings.frequency.size, 3))
     _shared_cpu(rings.index, factor, shared)
-    return shared, rings.pixels
+    return shared
 
 
 @njit(nogil=True, cache=True)

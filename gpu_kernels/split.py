@@ -33,20 +33,44 @@ def split_events(
     two pairs of (indptr, indices)
         The halves, on the host. Every event is in exactly one of them, in its order.
     """
-    key = (seed * 0x9E3779B97F4A7C15 + slab * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
+    key = _key(seed, slab)
     if on_gpu(indices):
         coins = device_zeros(indices.size, np.uint8)
         blocks = max(1, -(-indices.size // THREADS_PER_BLOCK))
-        _coins_kernel[blocks, THREADS_PER_BLOCK](to_device(np.array([key], np.uint64)), coins)
+        _coins_kernel[blocks, THREADS_PER_BLOCK](to_device(key), coins)
         coins = to_host(coins)
     else:
         coins = np.zeros(indices.size, np.uint8)
-        _coins_cpu(np.array([key], np.uint64), coins)
+        _coins_cpu(key, coins)
     events, starts = to_host(indices), to_host(indptr)
     before = np.concatenate([[0], np.cumsum(coins, dtype=np.int64)])
     second = before[starts]
     chosen = coins.astype(bool)
     return (starts - second, events[~chosen]), (second, events[chosen])
+
+
+def events_of_halves(events: int, seed: int, slab: int) -> tuple[int, int]:
+    """How many of a slab's events each half gets, without the events themselves.
+
+    Parameters
+    ----------
+    events : int
+        In the slab.
+    seed, slab : int
+        As in ``split_events``.
+
+    Returns
+    -------
+    first, second : int
+        Their sum is ``events``.
+    """
+    second = int(_count_cpu(_key(seed, slab), events))
+    return events - second, second
+
+
+def _key(seed: int, slab: int) -> np.ndarray:
+    key = (seed * 0x9E3779B97F4A7C15 + slab * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
+    return np.array([key], np.uint64)
 
 
 def _coin(key, event):
@@ -65,6 +89,15 @@ _coin_gpu = cuda.jit(device=True)(_coin)
 def _coins_cpu(key, coins):
     for event in range(coins.size):
         coins[event] = _coin_cpu(key[0], event)
+
+
+@njit(nogil=True, cache=True)
+def _count_cpu(key, events):
+    # On the host alone: there is nothing to read, and the answer is one number.
+    second = 0
+    for event in range(events):
+        second += _coin_cpu(key[0], event)
+    return second
 
 
 @cuda.jit

@@ -4,23 +4,23 @@ The folder holds ``results.zarr`` (opens with ``xarray.open_zarr``), the images,
 provenance; it replaces the previous one in a single rename, so a reader sees the old or the new.
 """
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
 from models.geometry import Geometry
 from tasks.calibrate import read_calibration
+from tasks.frc import read_curves
 from tasks.reduce import ReduceSettings
 from tasks.reduced import angles, link_radial, publish_dense, reduced_variables
 from tasks.report.images import write_images
 from tasks.report.page import write_report
 from tasks.store import layout
-from tasks.store.events import CODEC, EventStore, open_store, read_array
+from tasks.store.datasets import consolidate, write_zarr
+from tasks.store.events import EventStore, open_store, read_array
 from tasks.store.provenance import provenance
 from tasks.store.publish import (
     Manifest,
@@ -161,6 +161,8 @@ def publish_results(gathered: Gathered, output: Path, force: bool = False) -> tu
     aside = begin(folder, identity)
     results = dataset_of(gathered)
     write_zarr(results, aside / layout.RESULTS)
+    if any(manifest.step == "frc" for manifest, _ in gathered.steps):
+        write_zarr(read_curves(gathered.work), aside / layout.RESULTS, group="frc")
     _link_large_arrays(gathered, aside)
     write_images(results, aside / layout.IMAGES)
     write_json(
@@ -187,21 +189,6 @@ def publish_results(gathered: Gathered, output: Path, force: bool = False) -> tu
     return manifest, False
 
 
-def write_zarr(results: xr.Dataset, path: Path) -> None:
-    """Write results as Zarr v3 with checksums, one chunk a variable, the same bytes every time."""
-    from zarr.codecs import BloscCodec, Crc32cCodec
-
-    encoding = {
-        name: {
-            "compressors": (BloscCodec(typesize=array.dtype.itemsize, **CODEC), Crc32cCodec()),
-            "chunks": array.shape,
-        }
-        for name, array in results.variables.items()
-    }
-    results.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-    consolidate(path)
-
-
 def _link_large_arrays(gathered: Gathered, aside: Path) -> None:
     """Add what is too large to be read into memory and written again."""
     settings = gathered.reduction
@@ -215,14 +202,6 @@ def _link_large_arrays(gathered: Gathered, aside: Path) -> None:
             reduced, gathered.name,
         )  # fmt: skip
         consolidate(aside / layout.DENSE)
-
-
-def consolidate(path: Path) -> None:
-    """Keep the metadata of all arrays in one place, so that opening reads one file."""
-    with warnings.catch_warnings():
-        # Every reader that we know takes it; without it xarray warns of a slow opening.
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(path)
 
 
 def read_step(work: Path, step: str, names: list[str]) -> dict[str, np.ndarray]:

@@ -41,6 +41,17 @@ def reporting(reporter: Reporter | None) -> Iterator[None]:
         _reporter.reset(token)
 
 
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Report the units of the steps inside as those of a stage of another step."""
+    outer = _reporter.get()
+    if outer is None:
+        yield
+        return
+    with reporting(lambda step, done, total: outer(f"{name}: {step}", done, total)):
+        yield
+
+
 def report(step: str, done: int, total: int) -> None:
     """Tell the reporter, if there is one, how many units of a step are done."""
     if (reporter := _reporter.get()) is not None:

@@ -1,13 +1,12 @@
-"""Charts of a report: electrons per position, Fourier ring correlation and curves over one axis."""
+"""Charts of a report: electrons per position and curves over one axis."""
 
 import numpy as np
 import xarray as xr
 
-from tasks.report.charts import STYLES, Chart, Series, curves, histogram
-from tasks.report.known import kind_of, shown_values
+from tasks.report.charts import Chart, Series, curves, histogram
+from tasks.report.known import shown_values
 from tasks.report.scales import number, plain_unit
 
-FRC_THRESHOLDS = (0.5, 0.143)
 MOST_SAMPLES = 4_000_000
 
 
@@ -54,63 +53,6 @@ def electrons_chart(results: xr.Dataset) -> Chart | None:
     )
 
 
-def frc_chart(frc: xr.Dataset) -> Chart | None:
-    """Fourier ring correlation of each image's two halves, with the thresholds.
-
-    Parameters
-    ----------
-    frc : xarray.Dataset
-        One variable an image over ``frequency`` [1/Å]; those whose names begin with
-        ``threshold`` are drawn as thresholds. A variable's attribute ``resolution_angstrom``,
-        a number or numbers by threshold, is named in the legend.
-
-    Returns
-    -------
-    Chart or None
-        None where there is no curve.
-    """
-    names = [str(n) for n, v in frc.data_vars.items() if v.dims == ("frequency",) and v.size > 1]
-    images = [n for n in names if not n.startswith("threshold")]
-    if not images:
-        return None
-    frequency = np.asarray(frc["frequency"].values, dtype=float)
-    series = [
-        Series(_frc_label(n, frc[n]), frequency, np.asarray(frc[n].values, float), f"s{i % STYLES}")
-        for i, n in enumerate(images)
-    ]
-    limits = [
-        Series(n.replace("_", " "), frequency, np.asarray(frc[n].values, float), "guide")
-        for n in names
-        if n.startswith("threshold")
-    ]
-    limits += [
-        Series(f"threshold {t:g}", frequency[[0, -1]], np.full(2, t), "guide")
-        for t in FRC_THRESHOLDS
-    ]
-    lowest = min(0.0, *(float(np.nanmin(s.y, initial=0.0)) for s in series))
-    return Chart(
-        title="Fourier ring correlation of the two halves of the events",
-        svg=curves(
-            [*limits, *series],
-            "spatial frequency [1/Å]",
-            "correlation",
-            x_range=(0.0, float(frequency[-1])),
-            y_range=(max(-1.0, lowest), 1.05),
-            alt="Fourier ring correlation over spatial frequency: "
-            + "; ".join(s.label for s in series),
-        ),
-        legend=(
-            *((s.style, s.label) for s in series),
-            ("guide", "thresholds " + ", ".join(f"{t:g}" for t in FRC_THRESHOLDS)
-             + "".join(f", {s.label.removeprefix('threshold ')}" for s in limits[:-2])),
-        ),
-        caption=(
-            "Good: near 1 at low frequencies and one clear fall; a curve that stays up to the end "
-            "is limited by sampling, one that is low from the start by dose."
-        ),
-    )  # fmt: skip
-
-
 def profile_chart(name: str, variable: xr.DataArray) -> Chart:
     """A variable over one axis, such as the mean intensity over the radius."""
     dim = str(variable.dims[0])
@@ -131,20 +73,3 @@ def profile_chart(name: str, variable: xr.DataArray) -> Chart:
         caption="Good: smooth, with one fall at the edge of the disk where it runs over radius; "
         "single spikes are bad pixels.",
     )
-
-
-def resolution_of(curve: xr.DataArray) -> float | None:
-    """The resolution that goes with an FRC curve [Å]: the best-known threshold's, if it has any."""
-    found = curve.attrs.get("resolution_angstrom")
-    if isinstance(found, dict):
-        numbers = {str(k): v for k, v in found.items() if isinstance(v, int | float)}
-        found = next((numbers[k] for k in ("0.143", "0.5") if k in numbers), None) or next(
-            iter(numbers.values()), None
-        )
-    return float(found) if isinstance(found, int | float) and np.isfinite(found) else None
-
-
-def _frc_label(name: str, curve: xr.DataArray) -> str:
-    title = kind_of(name, curve).title
-    resolution = resolution_of(curve)
-    return title if resolution is None else f"{title}: {number(resolution, 3)} Å"

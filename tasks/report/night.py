@@ -12,8 +12,9 @@ import xarray as xr
 from PIL import Image
 
 from tasks.report.known import best_image, kind_of, shown_values
-from tasks.report.page import ReportError, best_resolution, environment, open_results
+from tasks.report.page import ReportError, environment, open_results
 from tasks.report.pictures import THIN, data_uri, encode, picture
+from tasks.report.resolution import at_limit, resolution_of
 from tasks.report.scales import grid_of, number, rounded, seconds_label
 from tasks.report.tables import LEVELS, flags_of, worst_level
 
@@ -33,8 +34,9 @@ def write_night(folder: Path, rows: list[dict[str, Any]]) -> Path:
     rows : list of dict
         For each dataset ``name``, ``status`` (ok, unchanged, failed or skipped), and where there
         are any ``reason``, ``seconds``, ``report`` (path of its report), ``flags`` (as the root
-        attribute ``quality``), ``dose`` [e/Å²] and ``resolution_angstrom`` [Å]. What a row does
-        not say of the last three is read from the results beside its report.
+        attribute ``quality``), ``dose`` [e/Å²], ``resolution_angstrom`` [Å] and
+        ``resolution_at_limit``. What a row does not say of the last four is read from the results
+        beside its report.
 
     Returns
     -------
@@ -68,6 +70,11 @@ def _told(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
         "seconds": row.get("seconds"),
         "dose": _first(row.get("dose"), results.get("dose")),
         "resolution_angstrom": _first(row.get("resolution_angstrom"), results.get("resolution")),
+        "resolution_at_limit": bool(
+            row.get("resolution_at_limit")
+            if row.get("resolution_angstrom") is not None
+            else results.get("at_limit")
+        ),
         "level": "bad" if status == "failed" else worst_level(flags),
         "flags": [{"flag": f.name, "level": f.level, "text": f.text} for f in flags],
         "thumbnail": results.get("thumbnail", ""),
@@ -81,7 +88,8 @@ def _from_results(folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = {
             "flags": results.attrs.get("quality"),
             "dose": (results.attrs.get("dose") or {}).get("electrons_per_angstrom2"),
-            "resolution": best_resolution(frc),
+            "resolution": resolution_of(frc),
+            "at_limit": at_limit(frc),
         }
         if (name := best_image(results)) is not None:
             found["thumbnail"] = _thumbnail(results, name)
@@ -103,6 +111,7 @@ def _thumbnail(results: xr.Dataset, name: str) -> str:
 
 def _labels(row: dict[str, Any]) -> dict[str, str]:
     dose, resolution, seconds = row["dose"], row["resolution_angstrom"], row["seconds"]
+    bound = "≤ " if row["resolution_at_limit"] else ""
     tone = row["level"] if row["report"] else {"skipped": "none"}.get(row["status"], "bad")
     worst = next((f for f in row["flags"] if f["level"] == row["level"] != "ok"), None)
     return {
@@ -111,7 +120,7 @@ def _labels(row: dict[str, Any]) -> dict[str, str]:
         "check": {"none": "no result", "ok": "good", "warn": "warning", "bad": "problem"}[tone],
         "flag": f"{worst['flag']}: {worst['text']}".strip(": ") if worst else "",
         "dose": f"{rounded(dose)} e/Å²" if _usable(dose) else "",
-        "resolution": f"{number(float(resolution), 3)} Å" if _usable(resolution) else "",
+        "resolution": f"{bound}{number(float(resolution), 3)} Å" if _usable(resolution) else "",
         "time": seconds_label(float(seconds)) if _usable(seconds) else "",
     }
 

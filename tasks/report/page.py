@@ -11,8 +11,8 @@ import xarray as xr
 from markupsafe import Markup
 
 from tasks.report.circles import Optics
-from tasks.report.curves import resolution_of
 from tasks.report.known import image_names, in_order
+from tasks.report.resolution import resolution_label, resolution_table, stated_curve
 from tasks.report.scales import grid_of, length_label, number, rounded
 from tasks.report.sections import missing_line, sections_of
 from tasks.report.tables import (
@@ -108,6 +108,7 @@ def report_content(
         "missing": missing_line(results, dose),
         "calibration": calibration_rows(calibration),
         "dose": dose_rows(dose),
+        "resolution": resolution_table(frc),
         "timings": timing_rows(steps, dose),
         "provenance": provenance,
         "packages": sorted(_mapping(provenance.get("packages")).items()),
@@ -144,15 +145,9 @@ def key_facts(
     ):
         if isinstance(dose.get(key), int | float):
             facts.append((name, f"{rounded(dose[key])} {unit}"))
-    if (finest := best_resolution(frc)) is not None:
-        facts.append(("Resolution (FRC)", f"{number(finest, 3)} Å"))
+    if frc is not None and (stated := stated_curve(frc)) is not None:
+        facts.append(("Resolution (FRC)", resolution_label(frc[stated])))
     return facts
-
-
-def best_resolution(frc: xr.Dataset | None) -> float | None:
-    """The finest resolution that any image's FRC curve states [Å]."""
-    found = [resolution_of(curve) for curve in frc.data_vars.values()] if frc is not None else []
-    return min((value for value in found if value is not None), default=None)
 
 
 @lru_cache(maxsize=1)

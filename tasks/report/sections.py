@@ -8,7 +8,7 @@ import xarray as xr
 
 from tasks.report.charts import Chart
 from tasks.report.circles import Optics
-from tasks.report.curves import electrons_chart, frc_chart, profile_chart
+from tasks.report.curves import electrons_chart, profile_chart
 from tasks.report.figures import (
     Figure,
     deflection_figure,
@@ -25,6 +25,7 @@ from tasks.report.known import (
     image_names,
     kind_of,
 )
+from tasks.report.resolution import frc_charts
 from tasks.report.scales import number
 
 SPECTRA, DIFFRACTION = "Spectra and resolution", "Diffraction"
@@ -44,6 +45,11 @@ class Section:
     def counts_electrons(self) -> bool:
         """Whether the numbers of electrons and frames belong here."""
         return self.title == FRAMES
+
+    @property
+    def states_resolution(self) -> bool:
+        """Whether the table of the resolutions belongs here."""
+        return self.title == SPECTRA
 
 
 def sections_of(results: xr.Dataset, frc: xr.Dataset | None, optics: Optics) -> list[Section]:
@@ -75,7 +81,7 @@ def sections_of(results: xr.Dataset, frc: xr.Dataset | None, optics: Optics) -> 
         if set(results[name].dims) == {"ky", "kx"}:
             figures[DIFFRACTION].append(pattern_figure(results, name, optics))
     charts: dict[str, list[Chart | None]] = {
-        SPECTRA: [frc_chart(frc)] if frc is not None else [],
+        SPECTRA: [*frc_charts(frc)] if frc is not None else [],
         DIFFRACTION: [profile_chart(name, results[name]) for name in _numeric(results, 1)],
         FRAMES: [electrons_chart(results)],
     }

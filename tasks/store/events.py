@@ -6,6 +6,7 @@ sum of the slab's frames and the number of frames at each position. Root attribu
 the cuts between slabs and where the recording came from.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
+from gpu_kernels.split import split_events
 from tasks.store.layout import slab_group
 from tasks.store.publish import DamagedResultError
 
@@ -21,6 +23,8 @@ CODEC = {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 1 << 20
 """Of 48 tried (benchmarks/codecs.py): the fastest to read of those under 1.5 bytes an event at
 2,000 events a frame; zstd after a delta is 40 % smaller and decodes at a third of the speed."""
 FORMAT = 1
+SHARED = ("frames_present", "sector_mask")
+"""Arrays that hold for the halves of a store as for the whole."""
 
 
 class Events(NamedTuple):
@@ -33,8 +37,19 @@ class Events(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Half:
+    """That a store is half of another: each electron by a fair coin, tossed when it is read."""
+
+    of: str
+    """Path of the whole store."""
+    seed: int
+    number: int
+    """0 or 1."""
+
+
+@dataclass(frozen=True)
 class EventStore:
-    """A whole, published event store; its arrays are read when asked for."""
+    """A published event store, whole or half of one; its arrays are read when asked for."""
 
     path: str
     scan_shape: tuple[int, int]
@@ -43,6 +58,12 @@ class EventStore:
     """Scan rows of every slab but the last, which may have fewer."""
     events: int
     metadata: dict[str, Any]
+    half: Half | None = None
+
+    @property
+    def data(self) -> str:
+        """Path of the store that holds the arrays: its own, or that of which it is half."""
+        return self.path if self.half is None else self.half.of
 
     @property
     def slabs(self) -> int:
@@ -63,15 +84,17 @@ class EventStore:
             If a chunk is missing or its checksum is wrong.
         """
         first, last = self.rows(slab)
-        indptr = read_array(self.path, f"{slab_group(slab)}/indptr")
-        indices = read_array(self.path, f"{slab_group(slab)}/indices")
+        indptr = read_array(self.data, f"{slab_group(slab)}/indptr")
+        indices = read_array(self.data, f"{slab_group(slab)}/indices")
         if indptr.size != (last - first) * self.scan_shape[1] + 1 or indptr[-1] != indices.size:
             raise DamagedResultError(
-                f"{self.path}: slab {slab} (scan rows {first} to {last - 1}) says that it has "
+                f"{self.data}: slab {slab} (scan rows {first} to {last - 1}) says that it has "
                 f"{int(indptr[-1])} events at {indptr.size - 1} positions, found {indices.size} "
                 "events; run the job again to make it anew."
             )
-        return Events(indptr, indices)
+        if self.half is None:
+            return Events(indptr, indices)
+        return Events(*split_events(indptr, indices, self.half.seed, slab)[self.half.number])
 
     def unusable(self) -> np.ndarray:
         """(rows, cols) bool: positions without a frame, or where one lost a detector sector."""
@@ -88,8 +111,18 @@ class EventStore:
         )
 
     def array(self, name: str) -> np.ndarray:
-        """Read an array of the whole scan or detector: ``frame_sum``, and so on."""
-        return read_array(self.path, name)
+        """Read an array of the whole scan or detector: ``frame_sum``, and so on.
+
+        A half has no sums of its own; which frames are there, and which are whole, it shares.
+
+        Raises
+        ------
+        KeyError
+            If a sum over the electrons is asked of a half.
+        """
+        if self.half is not None and name not in SHARED:
+            raise KeyError(f"{self.path} is half of a store and has no {name!r} of its own")
+        return read_array(self.data, name)
 
 
 def read_array(path: str | Path, name: str) -> np.ndarray:
@@ -187,4 +220,12 @@ def open_store(path: str | Path) -> EventStore:
         slab_rows=attributes["slab_rows"],
         events=attributes["events"],
         metadata=attributes["metadata"],
+        half=_half_of(str(path), attributes.get("half")),
     )
+
+
+def _half_of(path: str, told: dict[str, Any] | None) -> Half | None:
+    if told is None:
+        return None
+    whole = os.path.normpath(os.path.join(path, told["of"]))
+    return Half(whole, int(told["seed"]), int(told["number"]))

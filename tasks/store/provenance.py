@@ -60,7 +60,7 @@ def provenance(
         "packages": package_versions(),
         "input": asdict(source) | {"format": recording_format},
         "job": job,
-        "seeds": {},
+        "seeds": {m.step: m.parameters["seed"] for m, _ in steps if "seed" in m.parameters},
         "steps": [
             {
                 "name": manifest.step,

@@ -136,6 +136,7 @@ def test_forced_step_is_redone_with_what_follows(milled, scan, tmp_path):
     reused = {step["name"]: step["reused"] for step in steps}
     assert reused == {
         "ingest": True, "disk": True, "reduce": True, "calibrate": True, "dpc": False, "ssb": False,
+        "frc": False,
     }  # fmt: skip
 
 

@@ -247,3 +247,17 @@ def test_images_of_nothing_have_no_resolution():
     assert np.isnan(curve.correlation).all()
     assert resolution(curve).frequency == 0
     assert resolution(curve).length == float("inf")
+
+
+def test_curve_that_hovers_about_the_threshold_ends_where_it_first_falls_below():
+    rng = np.random.default_rng(9)
+    truth = blurred(rng.normal(size=(256, 256)), 2.0)
+    faint = 0.2 * rng.normal(size=truth.shape)  # repeats in both halves, at a tenth of their noise
+    halves = [truth + faint + 0.5 * rng.normal(size=truth.shape) for _ in range(2)]
+    curve = fourier_ring_correlation(*halves)
+    hover = curve.correlation[curve.frequency > 0.3]
+    assert 0.1 < hover.mean() < 0.18
+    assert (hover > 0.143).any()
+    found = resolution(curve)
+    assert found.frequency < 0.25
+    assert not found.gaps

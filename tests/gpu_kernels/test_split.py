@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpu_kernels.split import split_events
+from gpu_kernels.split import events_of_halves, split_events
 
 # The hash wraps around 2^64 on purpose; only the simulator, which is plain Python, says so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*overflow encountered:RuntimeWarning")
@@ -45,3 +45,11 @@ def test_coins_are_fair_and_uncorrelated_between_seeds_slabs_and_neighbours():
     first, *others = coins.values()
     for other in others:
         assert abs((first * other).mean()) < five_sigma / 2
+
+
+@pytest.mark.parametrize(("seed", "slab"), [(0, 0), (3, 17)])
+def test_size_of_the_halves_is_known_without_the_events(seed, slab):
+    indptr, indices = events()
+    halves = split_events(indptr, indices, seed, slab)
+    assert events_of_halves(indices.size, seed, slab) == tuple(ix.size for _, ix in halves)
+    assert events_of_halves(0, seed, slab) == (0, 0)

@@ -117,17 +117,30 @@ def made_up_provenance() -> dict[str, Any]:
 def made_up_frc() -> xr.Dataset:
     frequency = np.linspace(0, 2, 80)
     curve = 1 / (1 + np.exp((frequency - 1.1) / 0.1))
+    along = ("frequency",)
+
+    def judged(resolution: float | None, limited: bool = False, gaps: Any = ()) -> dict[str, Any]:
+        lengths = {"0.143": resolution, "0.5": 0.91, "half_bit": 0.8}
+        return {
+            "kind": "frc", "threshold": "0.143", "resolution_angstrom": resolution,
+            "resolutions_angstrom": lengths, "at_limit": {"0.143": limited},
+            "gaps": {"0.143": list(gaps)},
+        }  # fmt: skip
+
     return xr.Dataset(
         {
-            "ssb_phase": (
-                "frequency",
-                curve,
-                {"resolution_angstrom": {"0.5": 0.91, "0.143": 0.78}},
-            ),
-            "dpc_phase": ("frequency", curve**2),
-            "threshold_half_bit": ("frequency", np.linspace(0.9, 0.2, 80)),
+            "ssb_phase": (along, curve, judged(0.78)),
+            "ssb_phase_snr": (along, 2 * curve / (1 - curve), {"kind": "snr"}),
+            "dpc_phase": (along, curve**2, judged(0.5, limited=True)),
+            "virtual_bf": (along, curve**3, judged(1.3, gaps=[[0.2, 0.4]])),
+            "virtual_adf": (along, 0 * curve, judged(None)),
+            "threshold_half_bit": (along, np.linspace(0.9, 0.2, 80), {"kind": "threshold"}),
         },
-        coords={"frequency": ("frequency", frequency, {"units": "1/Å"})},
+        coords={
+            "frequency": (along, frequency, {"units": "1/Å"}),
+            "pixels": (along, np.arange(80) * 6 + 1),
+            "sigma": (along, 1 / np.sqrt(np.arange(80) + 1)),
+        },
     )
 
 

@@ -1,0 +1,238 @@
+"""FRC: every image made again from each half of the electrons, and how far the two agree.
+
+Each electron goes to one of two halves by a fair coin, so the halves are independent measurements
+of one specimen by one microscope, and what their images have in common is signal. The halves share
+the calibration of the whole: it is that with which the images in the results were made, so it is
+that whose resolution is asked for; a few numbers fitted to all electrons cannot correlate an image,
+whereas halves that were calibrated apart could differ by the sign of the contrast.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from distributed import Client
+
+from gpu_kernels.dpc import filled
+from gpu_kernels.frc import (
+    THRESHOLDS,
+    FrcCurve,
+    fourier_ring_correlation,
+    resolution,
+    signal_to_noise,
+)
+from gpu_kernels.inpaint import Filler
+from tasks.calibrate import read_calibration
+from tasks.reduce import ReduceSettings, reduce
+from tasks.store import layout
+from tasks.store.datasets import write_zarr
+from tasks.store.events import open_store, read_array
+from tasks.store.halves import publish_half
+from tasks.store.publish import Manifest, published
+from tasks.units import stage
+
+VERSION = 1
+CURVES = "curves.zarr"
+BAND_LIMITED = ("virtual", "dpc", "ssb")
+"""Methods whose images hold nothing beyond 2 k0, whatever the scan step."""
+
+Method = Callable[[Path, str], tuple[Manifest, bool]]
+"""Makes the images of one method as a step of its own name: called with a folder of steps that has
+an event store, its reductions and its calibration, and with the identity of the latter."""
+
+
+@dataclass(frozen=True)
+class FrcSettings:
+    """How the events are split, and what counts as resolved."""
+
+    seed: int = 0
+    """Of the coins."""
+    threshold: str = "0.143"
+    """The one whose resolution stands for an image."""
+    virtual: bool = True
+    """Also compare the images of the virtual detectors."""
+
+
+def frc(
+    work: Path,
+    inputs: Mapping[str, str],
+    reduced: ReduceSettings,
+    settings: FrcSettings,
+    methods: Mapping[str, Method],
+    client: Client | None = None,
+    force: bool = False,
+) -> tuple[Manifest, bool]:
+    """Write the Fourier ring correlation of the halves of each image.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the dataset's steps.
+    inputs : mapping
+        Identities of ``ingest``, ``calibrate`` and of the step of each method, which hold all that
+        decides the images.
+    reduced : ReduceSettings
+        How the events were reduced.
+    settings : FrcSettings
+        Seed and threshold.
+    methods : mapping
+        By the name of their step.
+    client, force
+        As for every step.
+
+    Returns
+    -------
+    manifest : Manifest
+        Of the step's folder, which holds the curves (``read_curves``). Its summary has
+        ``resolution_angstrom`` by image, None where noise hides everything.
+    reused : bool
+        Whether it was there before.
+    """
+
+    def write(aside: Path) -> dict[str, Any]:
+        halves = [aside / f"half-{number}" for number in (0, 1)]
+        for number, half in enumerate(halves):
+            with stage(f"frc, half {number + 1} of 2"):
+                _make_half(work, half, number, inputs, reduced, settings, methods, client)
+        curves = _curves(work, halves, reduced, settings, methods)
+        write_zarr(curves, aside / CURVES)
+        for half in halves:
+            shutil.rmtree(half)
+        images = curves.filter_by_attrs(kind="frc").data_vars.items()
+        return {"resolution_angstrom": {str(n): c.attrs["resolution_angstrom"] for n, c in images}}
+
+    return published(
+        layout.step_folder(work, "frc"),
+        step="frc",
+        version=VERSION,
+        inputs=inputs,
+        parameters=asdict(settings) | {"methods": sorted(methods)},
+        write=write,
+        force=force,
+    )
+
+
+def read_curves(work: Path) -> xr.Dataset:
+    """Curves that the step left.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``<image>`` over ``frequency`` [1/Å], NaN in rings that hold nothing, with the attributes
+        ``resolution_angstrom`` (at the chosen ``threshold``), ``resolutions_angstrom`` by
+        threshold, ``at_limit`` (the image resolves this much or more) and ``gaps`` [1/Å] likewise;
+        ``<image>_snr``, the spectral signal-to-noise ratio of the image from all electrons;
+        ``threshold_half_bit``; and along the frequencies ``pixels``, those of each ring, and
+        ``sigma``, the spread of noise alone. Images on another grid have a frequency axis of their
+        own.
+    """
+    return xr.open_zarr(layout.step_folder(work, "frc") / CURVES, chunks=None).load()
+
+
+def _make_half(
+    work: Path,
+    half: Path,
+    number: int,
+    inputs: Mapping[str, str],
+    reduced: ReduceSettings,
+    settings: FrcSettings,
+    methods: Mapping[str, Method],
+    client: Client | None,
+) -> None:
+    whole = open_store(layout.event_store(work))
+    store = publish_half(whole, inputs["ingest"], half, settings.seed, number, client)
+    lean = replace(
+        reduced,
+        annuli=reduced.annuli if settings.virtual else (),
+        radial=None,
+        regions=(),
+        pick_vacuum=False,
+        export=None,
+    )
+    events = os.fspath(layout.event_store(half))
+    identity = reduce(events, half, store.identity, lean, client)[0].identity
+    calibration = layout.step_folder(half, "calibrate")
+    shutil.copytree(layout.step_folder(work, "calibrate"), calibration, dirs_exist_ok=True)
+    for method in methods.values():
+        method(half, f"{inputs['calibrate']} {identity}")
+
+
+def _curves(
+    work: Path,
+    halves: list[Path],
+    reduced: ReduceSettings,
+    settings: FrcSettings,
+    methods: Mapping[str, Method],
+) -> xr.Dataset:
+    geometry, _, _ = read_calibration(work)
+    variables: dict[str, xr.Variable] = {}
+    images = [dict(_images(half, reduced, settings, methods)) for half in halves]
+    for name, (step, first) in images[0].items():
+        curve = fourier_ring_correlation(
+            filled(first),
+            filled(images[1][name][1]),
+            geometry.scan_step,
+            band_limit=2 * geometry.aperture if step in BAND_LIMITED else np.inf,
+        )
+        variables |= _variables(name, step, curve, settings)
+    facts = {"seed": settings.seed, "threshold": settings.threshold}
+    along = ("frequency", "pixels", "sigma")
+    return xr.Dataset(variables, attrs=facts).set_coords([n for n in along if n in variables])
+
+
+def _images(
+    half: Path, reduced: ReduceSettings, settings: FrcSettings, methods: Mapping[str, Method]
+) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
+    """Images of a half that are compared: name, step that made it, (y, x) float64."""
+    if settings.virtual and reduced.annuli:
+        events = open_store(layout.event_store(half))
+        # What is not recorded is a hole in both halves, and would be taken for signal.
+        filler, scale = Filler(events.unusable()), events.frame_scale()
+        counts = read_array(layout.step_folder(half, "reduce"), "virtual").astype(np.float64)
+        for detector, image in zip(reduced.annuli, filler.fill(counts * scale), strict=True):
+            yield detector.name, ("virtual", image)
+    for step in methods:
+        folder = layout.step_folder(half, step)
+        for path in sorted(folder.glob("*_phase")):
+            yield path.name, (step, read_array(folder, path.name).astype(np.float64))
+
+
+def _variables(
+    name: str, step: str, curve: FrcCurve, settings: FrcSettings
+) -> dict[str, xr.Variable]:
+    """A curve with its axis and what follows from it."""
+    found = {threshold: resolution(curve, threshold) for threshold in THRESHOLDS}
+    lengths = {t: one.length if one.frequency else None for t, one in found.items()}
+    facts = {
+        "kind": "frc",
+        "step": step,
+        "threshold": settings.threshold,
+        "resolution_angstrom": lengths[settings.threshold],
+        "resolutions_angstrom": lengths,
+        "at_limit": {t: one.limited for t, one in found.items()},
+        "gaps": {t: [list(gap) for gap in one.gaps] for t, one in found.items()},
+    }
+    rows: dict[str, tuple[np.ndarray, str, str, dict[str, Any]]] = {
+        name: (curve.correlation, "Fourier ring correlation of the two halves", "1", facts),
+        f"{name}_snr": (
+            signal_to_noise(curve.correlation),
+            "spectral signal-to-noise ratio of the image from all electrons",
+            "1",
+            {"kind": "snr", "step": step},
+        ),
+        "threshold_half_bit": (
+            curve.threshold("half_bit"), "half-bit threshold", "1", {"kind": "threshold"},
+        ),
+        "frequency": (curve.frequency, "spatial frequency, middle of the ring", "1/Å", {}),
+        "pixels": (curve.pixels, "frequencies in the ring", "1", {}),
+        "sigma": (curve.sigma, "standard deviation of noise alone", "1", {}),
+    }  # fmt: skip
+    return {
+        key: xr.Variable("frequency", values, {"long_name": words, "units": units} | more)
+        for key, (values, words, units, more) in rows.items()
+    }

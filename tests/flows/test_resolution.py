@@ -1,0 +1,161 @@
+"""Every image of a night has a resolution of its own, measured on halves of its electrons."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import xarray as xr
+from rich.console import Console
+
+from flows.job import check_job
+from flows.overnight import run_night
+from flows.verify import verify_result
+from gpu_kernels.frc import fourier_ring_correlation, resolution
+from models.electron import wavelength
+from tasks.dpc import DpcSettings, dpc
+from tasks.frc import CURVES, FrcSettings, frc
+from tasks.reduce import ReduceSettings
+from tasks.simulate import simulate, truth_path
+from tasks.simulation import small_simulation
+from tasks.store import layout
+
+STEP = 0.3
+KNOWN = {
+    "voltage_kv": 80, "semiangle_mrad": 25, "scan_step_angstrom": STEP, "scan_rotation_deg": 0.0,
+    "flip": False, "aberrations": {},
+}  # fmt: skip
+
+
+def mill(output, path, force=(), **keys):
+    dataset = {"path": str(path), "name": "x"} | KNOWN | keys
+    checked = check_job(
+        {"output": str(output), "cluster": "threads", "datasets": [dataset]}, "job", output.parent
+    )
+    (row,) = run_night(checked, list(force), False, Console(quiet=True), True)["datasets"]
+    assert row["status"] in ("ok", "unchanged"), row["reason"]
+    return row
+
+
+def opened(output):
+    path = output / "x" / "results.zarr"
+    return tuple(xr.open_zarr(path, group=group, chunks=None) for group in (None, "frc"))
+
+
+def judged(curves):
+    return {name: v for name, v in curves.data_vars.items() if v.attrs["kind"] == "frc"}
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """A recording of nothing but the beam, with some positions missing: counting noise alone."""
+    folder = tmp_path_factory.mktemp("noise")
+    y, x = np.indices((20, 20))
+    disk = np.where(np.hypot(y - 9.6, x - 9.3) < 7, 3.0, 0.02)
+    counts = np.random.default_rng(1).poisson(disk, size=(64, 60, 20, 20)).astype(np.uint8)
+    counts[10:14, 20:24] = 0
+    np.save(folder / "noise.npy", counts)
+    mill(folder / "out", folder / "noise.npy")
+    return folder
+
+
+def test_images_of_noise_do_not_correlate_and_have_no_resolution(noise):
+    results, curves = opened(noise / "out")
+    images = judged(curves)
+    assert {"dpc_phase", "ssb_phase", "wpo_wiener_phase", "virtual_bf"} <= set(images)
+    assert curves.pixels[5:].min() > 20
+    for name, curve in images.items():
+        assert results[name].shape == (64, 60)
+        score = (curve / curves.sigma).values[1:]
+        score = score[np.isfinite(score)]
+        if "wiener" in name:
+            continue  # where a half sees no signal its Wiener-weighted ring is empty
+        assert score.size > 20
+        assert np.abs(score).max() < 3, name
+        assert curve.attrs["resolution_angstrom"] is None, name
+        assert not any(curve.attrs["at_limit"].values())
+
+
+def test_halves_leave_nothing_behind_but_their_curves(noise):
+    step = layout.step_folder(layout.work_folder(noise / "out", "x"), "frc")
+    assert sorted(p.name for p in step.iterdir()) == [CURVES, "manifest.json", "records"]
+    facts = json.loads((noise / "out" / "x" / "provenance.json").read_text())
+    told = next(one for one in facts["steps"] if one["name"] == "frc")
+    assert told["parameters"] == {
+        "seed": 0, "threshold": "0.143", "virtual": True, "methods": ["dpc", "ssb"],
+    }  # fmt: skip
+    assert told["summary"]["resolution_angstrom"]["ssb_phase"] is None
+
+
+def test_same_seed_gives_the_same_bytes_and_another_another_split(noise, tmp_path):
+    first = opened(noise / "out")[1].dpc_phase.values
+    mill(tmp_path / "again", noise / "noise.npy")
+    report = verify_result(tmp_path / "again", against=noise / "out")
+    assert report["status"] == "ok", report["lines"]
+    mill(tmp_path / "other", noise / "noise.npy", frc={"seed": 1})
+    other = opened(tmp_path / "other")[1]
+    assert not np.array_equal(other.dpc_phase.values, first)
+    np.testing.assert_array_equal(other.pixels, opened(noise / "out")[1].pixels)
+
+
+def test_job_chooses_methods_and_threshold(noise, tmp_path):
+    keys = {"steps": ["dpc", "frc"], "frc": {"methods": ["dpc", "ssb"], "threshold": 0.5}}
+    mill(tmp_path / "out", noise / "noise.npy", **keys)
+    curves = opened(tmp_path / "out")[1]
+    assert set(judged(curves)) == {"dpc_phase"}
+    assert curves.dpc_phase.attrs["threshold"] == "0.5"
+    mill(tmp_path / "out", noise / "noise.npy", steps=["dpc"])
+    assert not (tmp_path / "out" / "x" / "results.zarr" / "frc").exists()
+
+
+def test_killed_step_goes_on_and_gives_the_same_curves(noise, tmp_path):
+    mill(tmp_path / "out", noise / "noise.npy")
+    work = layout.work_folder(tmp_path / "out", "x")
+    expected = xr.open_zarr(layout.step_folder(work, "frc") / CURVES, chunks=None).load()
+    made = []
+
+    def failing(folder, identity):
+        made.append(folder.name)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return dpc(folder, identity, DpcSettings())
+
+    inputs = {"ingest": "i", "calibrate": "c", "dpc": "d"}
+    reduced = ReduceSettings((20, 20), (9.6, 9.3), 7.0, (), 12)
+    arguments = (work, inputs, reduced, FrcSettings(virtual=False))
+    with pytest.raises(KeyboardInterrupt):
+        frc(*arguments, {"dpc": failing})
+    assert made == ["half-0", "half-1"]
+    assert (layout.step_folder(work, "frc") / "manifest.json").exists()  # the old one still stands
+    frc(*arguments, {"dpc": partial(dpc, settings=DpcSettings())})
+    found = xr.open_zarr(layout.step_folder(work, "frc") / CURVES, chunks=None).load()
+    assert "ssb_phase" not in found
+    assert found.dpc_phase.shape == expected.dpc_phase.shape
+
+
+@pytest.mark.slow
+def test_resolution_of_halves_agrees_with_that_against_the_truth(tmp_path):
+    scan = small_simulation(
+        scan_shape=(96, 96), scan_step=(STEP, STEP), detector_shape=(48, 48), radius=11.3,
+        center=(23.4, 24.8), electrons=3000.0, missing_fraction=0.0,
+    )  # fmt: skip
+    simulate(scan, tmp_path / "scan.h5")
+    mill(
+        tmp_path / "out",
+        tmp_path / "scan.h5",
+        aberrations=scan.aberrations.nonzero(),
+        scan_rotation_deg=float(np.rad2deg(scan.rotation)),
+    )
+    results, curves = opened(tmp_path / "out")
+    truth = np.load(truth_path(tmp_path / "scan.h5"))["phase"].astype(float)
+    finest = 2 * scan.semiangle / wavelength(scan.energy)
+    for name in ("wpo_wiener_phase", "ssb_wiener_phase", "ssb_phase", "dpc_phase"):
+        against = fourier_ring_correlation(
+            results[name].values.astype(float), truth, scan.scan_step, band_limit=finest
+        )
+        known = resolution(against, "0.5")
+        assert not known.limited
+        assert not curves[name].attrs["at_limit"]["0.143"]
+        # The whole agrees with the truth by 0.5 where its halves agree by 0.143.
+        found = curves[name].attrs["resolution_angstrom"]
+        assert found == pytest.approx(known.length, rel=0.1), name
