@@ -7,9 +7,7 @@ phase object in the form G = |A|²δ + iΦΓ, Γ = A*(k)A(k−Q) − A(k)A*(k+Q)
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +22,7 @@ from gpu_kernels.ssb_reduce import (
     PIXELS_AT_ONCE,
     THREADS_PER_BLOCK,
     UNSCALED,
+    over_rows,
     reduce_block,
     reduce_kernel,
 )
@@ -52,6 +51,11 @@ class SsbSums:
     noise_count: int
     """Terms of that sum."""
 
+    @classmethod
+    def none(cls, geometry: SsbGeometry) -> "SsbSums":
+        """Of no pixel."""
+        return cls(np.zeros((FIELDS, geometry.scan_shape[0], geometry.columns)), 0.0, 0)
+
     def __add__(self, other: "SsbSums") -> "SsbSums":
         return SsbSums(
             self.fields + other.fields,
@@ -74,7 +78,12 @@ class SsbImages:
 
 
 def ssb_partial(
-    block: Array, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry, dtype: Any = np.float32
+    block: Array,
+    k_y: np.ndarray,
+    k_x: np.ndarray,
+    geometry: SsbGeometry,
+    dtype: Any = np.float32,
+    into: SsbSums | None = None,
 ) -> SsbSums:
     """Sums of a block of detector pixels.
 
@@ -88,11 +97,13 @@ def ssb_partial(
         Scan, aperture and aberrations.
     dtype : float32 or float64
         Precision of the transform and of the sums of up to 32 pixels; sums of more are float64.
+    into : SsbSums, optional
+        Sums of other pixels, to which these are added; so there is one array of sums, not three.
 
     Returns
     -------
     SsbSums
-        On the host.
+        On the host; ``into``, if it is given.
 
     Raises
     ------
@@ -106,14 +117,19 @@ def ssb_partial(
             f"of {geometry.scan_shape[0]} x {geometry.scan_shape[1]} positions need {expected}"
         )
     chosen = np.flatnonzero(np.hypot(k_y, k_x) < geometry.aperture)
-    total = _no_sums(geometry)
+    total = SsbSums.none(geometry) if into is None else into
     for part, spectrum in _spectra(block, chosen, geometry, dtype):
-        total += ssb_of_spectrum(spectrum, k_y[part], k_x[part], geometry)
+        total = ssb_of_spectrum(spectrum, k_y[part], k_x[part], geometry, into=total)
     return total
 
 
 def ssb_of_spectrum(
-    spectrum: Array, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry, threads: int = 1
+    spectrum: Array,
+    k_y: np.ndarray,
+    k_x: np.ndarray,
+    geometry: SsbGeometry,
+    threads: int = 1,
+    into: SsbSums | None = None,
 ) -> SsbSums:
     """Sums of pixels whose transform is kept: what new aberrations need, and nothing else.
 
@@ -125,16 +141,22 @@ def ssb_of_spectrum(
         As in ``ssb_partial``; the pixels are inside the disk.
     threads : int
         On the CPU, over rows of frequencies; the sums are the same to the bit for any number.
+    into : SsbSums, optional
+        As in ``ssb_partial``.
 
     Returns
     -------
     SsbSums
-        On the host.
+        On the host; ``into``, if it is given.
     """
+    total = SsbSums.none(geometry) if into is None else into
     q_y, q_x = geometry.frequencies()
-    sums = sums_of_parts(parts_of(spectrum), k_y, k_x, q_y, geometry, threads=threads)
+    parts = parts_of(spectrum)
+    sums_of_parts(parts, k_y, k_x, q_y, geometry, threads=threads, sums=total.fields)
     beyond = np.hypot(q_y[:, None], q_x) > NOISE_FROM * geometry.aperture
-    return SsbSums(sums, float(sums[9].sum()), int(beyond.sum()) * k_y.size)
+    total.noise = float(total.fields[9].sum())
+    total.noise_count += int(beyond.sum()) * k_y.size
+    return total
 
 
 def parts_of(spectrum: Array) -> Array:
@@ -152,6 +174,7 @@ def sums_of_parts(
     scale: Array | None = None,
     everything: bool = True,
     threads: int = 1,
+    sums: np.ndarray | None = None,
 ) -> np.ndarray:
     """Sums over all pixels of G, as it lies in memory.
 
@@ -159,37 +182,37 @@ def sums_of_parts(
     ----------
     parts : (pixels, rows, columns, 2) float32, float64 or int16
         Real and imaginary part of G(k, Q).
-    k_y, k_x : (pixels,) float64
+    k_y, k_x, geometry
         As in ``ssb_partial``; pixels outside the disk add nothing.
     q_y : (rows,) float64
         Frequencies of the rows [1/Å]; those of the columns begin at 0.
-    geometry : SsbGeometry
-        As in ``ssb_partial``.
     scale : (groups, rows, columns) float32, optional
         What the parts of each ``PIXELS_AT_ONCE`` pixels are to be multiplied by.
     everything : bool
         Whether the double overlap and the noise are summed as well as the single sidebands.
     threads : int
         As in ``ssb_of_spectrum``.
+    sums : (10, rows, columns) float64, optional
+        On the host; added to.
 
     Returns
     -------
     (10, rows, columns) float64
-        On the host; see ``ssb_reduce.FIELDS``.
+        ``sums``, or a new array; see ``ssb_reduce.FIELDS``.
     """
     k_y, k_x = geometry.on_scan(k_y, k_x)
     step, chi = 1 / (geometry.scan_shape[1] * geometry.scan_step[1]), geometry.chi()
     _, rows, columns, _ = parts.shape
-    shape = (FIELDS, rows, columns)
+    sums = np.zeros((FIELDS, rows, columns)) if sums is None else sums
     if on_gpu(parts):
-        sums = device_zeros(shape, np.float64)
+        there = device_zeros(sums.shape, np.float64)
         scale = to_device(np.zeros((0, 0, 0), np.float32)) if scale is None else scale
         k_y, k_x, q_y, chi = map(to_device, (k_y, k_x, q_y, chi))
         reduce_kernel[-(-rows * columns // THREADS_PER_BLOCK), THREADS_PER_BLOCK](
-            parts, k_y, k_x, q_y, step, geometry.aperture, chi, scale, everything, sums
+            parts, k_y, k_x, q_y, step, geometry.aperture, chi, scale, everything, there
         )
-        return to_host(sums)
-    sums = np.zeros(shape)
+        sums += to_host(there)
+        return sums
 
     def add(rows: tuple[int, int]) -> None:
         for group, first in enumerate(range(0, k_y.size, PIXELS_AT_ONCE)):
@@ -200,7 +223,7 @@ def sums_of_parts(
                 of_group, everything,
             )  # fmt: skip
 
-    _over_rows(add, rows, threads)
+    over_rows(add, rows, threads)
     return sums
 
 
@@ -222,20 +245,6 @@ def _spectra(
     for first in range(0, chosen.size, at_once):
         part = chosen[first : first + at_once]
         yield part, transform(block, part, kept[: part.size])
-
-
-def _over_rows(add: Any, rows: int, threads: int) -> None:
-    if threads <= 1:
-        add((0, rows))
-        return
-    # Low |Q_y| holds most of the work and lies at both ends: a few cuts for each thread even it.
-    cuts = np.linspace(0, rows, 8 * threads + 1).astype(int).tolist()
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(add, pairwise(cuts)))
-
-
-def _no_sums(geometry: SsbGeometry) -> SsbSums:
-    return SsbSums(np.zeros((FIELDS, geometry.scan_shape[0], geometry.columns)), 0.0, 0)
 
 
 def ssb_finish(

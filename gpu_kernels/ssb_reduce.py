@@ -9,6 +9,9 @@ every estimate (left, right, both, full weak phase, amplitude) follows from the 
 Everything is in the scan's frame: pixels and aberrations are turned once, not each frequency.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from math import ceil, cos, floor, pi, sin, sqrt
 
 import numpy as np
@@ -90,6 +93,17 @@ def reduce_block(
         g, k_y, k_x, q_y, q_x, step_x, aperture, chi, trig, first, last, scale, everything,
         scratch, sums,
     )  # fmt: skip
+
+
+def over_rows(add: Callable[[tuple[int, int]], None], rows: int, threads: int) -> None:
+    """Let threads share the rows of frequencies, each with its own."""
+    if threads <= 1:
+        add((0, rows))
+        return
+    # Low |Q_y| holds most of the work and lies at both ends: a few cuts for each thread even it.
+    cuts = np.linspace(0, rows, 8 * threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(add, pairwise(cuts)))
 
 
 @njit(nogil=True, cache=True, inline="always")

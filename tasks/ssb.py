@@ -82,7 +82,7 @@ def _sum_blocks(
     events = open_store(layout.event_store(work))
     filler, scale = Filler(events.unusable()), events.frame_scale()
     dense = zarr.open_array(str(layout.step_folder(work, "reduce")), path="dense", mode="r")
-    total: SsbSums | None = None
+    total = SsbSums.none(geometry)
     electrons, pixels = 0.0, 0
     for block in blocks:
         at = slice(block * PIXELS_PER_BLOCK, (block + 1) * PIXELS_PER_BLOCK)
@@ -90,15 +90,10 @@ def _sum_blocks(
         if not inside.any():
             continue
         counts = filler.fill(np.asarray(dense[at])[inside] * scale)
-        part = ssb_partial(counts, k_y[at][inside], k_x[at][inside], geometry)
-        total = part if total is None else total + part
+        total = ssb_partial(counts, k_y[at][inside], k_x[at][inside], geometry, into=total)
         electrons += float(counts.sum(dtype=np.float64))
         pixels += int(inside.sum())
-    return (
-        total or ssb_partial(np.zeros((0, *geometry.scan_shape)), k_y[:0], k_x[:0], geometry),
-        electrons,
-        pixels,
-    )
+    return total, electrons, pixels
 
 
 def _images(
