@@ -1,0 +1,90 @@
+"""Probes of one aperture: the same measured disk, with whatever seven aberrations a lens may have.
+
+The seven of second order are given in rad at the edge of the aperture. Coma moves the probe, and a
+moved probe with a moved object gives the same patterns; a tilt takes that shift away. Piston and
+tilt are left out for the same reason.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.forward import unit_probe
+
+LIMITS = np.array([2.0, 1.0, 1.0, 1.5, 1.5, 1.0, 1.0])
+"""Defocus, twofold astigmatism, coma and threefold astigmatism, two each: from minus to plus so
+many rad at the aperture's edge."""
+NAMES = ("defocus", "astigmatism_a", "astigmatism_b", "coma_a", "coma_b",
+         "threefold_a", "threefold_b")  # fmt: skip
+COMA_TILT = 2 / 3
+"""Of a coma of 1 rad at the edge, the tilt that best undoes its shift over a full disk."""
+
+
+@dataclass(frozen=True)
+class OneProbe:
+    """Always the same probe."""
+
+    probe: np.ndarray
+    """(side, side) complex64, Σ|P|² = 1."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """(count, side, side) complex64; nothing is drawn."""
+        return np.repeat(self.probe[None], count, axis=0)
+
+
+@dataclass(frozen=True)
+class ProbeFamily:
+    """All probes of an aperture within limits.
+
+    The aperture's amplitude is the root of a pattern without specimen, or that of a probe.
+    """
+
+    amplitude: np.ndarray
+    """(side, side) float: |A|, zero frequency at pixel side // 2."""
+    radius: float
+    """Of the disk [px]."""
+    center: tuple[float, float]
+    """(row, col) of the disk [px]."""
+    limits: tuple[float, ...] = tuple(LIMITS)
+
+    @classmethod
+    def around(cls, probe: np.ndarray) -> "ProbeFamily":
+        """The family that a probe's aperture belongs to."""
+        amplitude = np.abs(np.fft.fftshift(np.fft.fft2(probe)))
+        inside = amplitude > 0.5 * np.percentile(amplitude, 95)
+        at = np.argwhere(inside).mean(axis=0)
+        return cls(amplitude, float(np.sqrt(inside.sum() / np.pi)), (float(at[0]), float(at[1])))
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """(count, side, side) complex64: random probes, Σ|P|² = 1 each."""
+        limits = np.asarray(self.limits)
+        return np.stack([self.probe(limits * rng.uniform(-1, 1, 7)) for _ in range(count)])
+
+    def probe(self, aberrations: np.ndarray) -> np.ndarray:
+        """One probe.
+
+        Parameters
+        ----------
+        aberrations : (7,) float
+            In the order of ``NAMES``, rad at the aperture's edge.
+
+        Returns
+        -------
+        (side, side) complex64
+            Centred on pixel side // 2, Σ|P|² = 1.
+        """
+        wave = self.amplitude * np.exp(-1j * self.wavefront(aberrations))
+        return unit_probe(np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(wave))))
+
+    def wavefront(self, aberrations: np.ndarray) -> np.ndarray:
+        """(side, side) float64: χ [rad]; constant beyond twice the aperture."""
+        y, x = np.indices(self.amplitude.shape).astype(float)
+        y, x = (y - self.center[0]) / self.radius, (x - self.center[1]) / self.radius
+        rho, phi = np.minimum(np.hypot(y, x), 2.0), np.arctan2(y, x)
+        defocus, astig_a, astig_b, coma_a, coma_b, three_a, three_b = aberrations
+        return (
+            defocus * rho**2
+            + rho**2 * (astig_a * np.cos(2 * phi) + astig_b * np.sin(2 * phi))
+            + (rho**3 - COMA_TILT * rho) * (coma_a * np.cos(phi) + coma_b * np.sin(phi))
+            + rho**3 * (three_a * np.cos(3 * phi) + three_b * np.sin(3 * phi))
+        )
