@@ -1,38 +1,54 @@
 """What each detector pixel contributes to: virtual detectors, the disk's moments, radii, bins.
 
 Pixels that belong to the same virtual detectors and the same ring form a *class*. One look-up per
-electron then finds everything: its class, its weight in the centre of mass and its dense bin. The
-per-position histogram of classes is turned into images by small sums afterwards.
+electron then finds all of these: a frame's histogram of classes is turned into its place in the
+images by small sums. The disk and the dense bins have tables of their own, so that each is small.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-OUTSIDE = 0xFFFF
-"""Dense bin of a pixel outside the window."""
+MOST = 0xFFFF
+"""Classes, bins and pixels along a side are fewer than this."""
 
 
 @dataclass(frozen=True)
 class PixelPlan:
-    """Look-up table of a detector; built once and used for every slab."""
+    """Look-up tables of a detector; built once and used for every slab."""
 
     detector_shape: tuple[int, int]
-    table: np.ndarray
-    """(pixels,) uint64: class | row << 16 | col << 32 | dense bin << 48; row and col count from 1
-    inside the disk and are 0 outside."""
+    label: np.ndarray
+    """(pixels,) uint8 or uint16: class of each pixel."""
     classes: int
     members: np.ndarray
     """(masks, classes) bool: which classes each virtual detector counts."""
     rings: np.ndarray
     """(classes,) int64: ring of each class."""
     ring_count: int
-    in_disk: np.ndarray
-    """(classes,) bool: classes inside the disk."""
+    disk: np.ndarray
+    """(pixels,) uint8: 1 inside the disk."""
+    dense_bin: np.ndarray
+    """(pixels,) uint16: bin in the dense array; ``dense_size`` outside the window."""
     dense_size: int
     """Bins of the dense array, 0 for none."""
     with_masks: bool
     with_disk: bool
+
+    @cached_property
+    def runs(self) -> np.ndarray:
+        """(runs, 2) uint64: first class and end of each run that a virtual detector counts."""
+        edges = np.diff(np.pad(self.members.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+        return np.stack([np.nonzero(edges == side)[1] for side in (1, -1)], axis=1).astype(
+            np.uint64
+        )
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Where in ``runs`` each virtual detector begins, (masks + 1,) int64."""
+        padded = np.pad(self.members, ((0, 0), (1, 0)))
+        return np.concatenate([[0], np.cumsum((padded[:, 1:] > padded[:, :-1]).sum(axis=1))])
 
 
 def plan_pixels(
@@ -76,41 +92,35 @@ def plan_pixels(
                         ("dense_bin", dense_bin)):  # fmt: skip
         if array is not None and array.shape[-2:] != (rows, cols):
             raise ValueError(f"{name} is {array.shape[-2:]}, the detector is {rows} x {cols}")
-    if max(rows, cols) >= OUTSIDE or dense_size >= OUTSIDE:
+    if max(rows, cols) >= MOST or dense_size >= MOST:
         raise ValueError(
-            f"a detector of {rows} x {cols} with {dense_size} bins: at most {OUTSIDE - 1} of each"
+            f"a detector of {rows} x {cols} with {dense_size} bins: at most {MOST - 1} of each"
         )
-    flat_masks = (
-        np.zeros((0, rows * cols), bool) if masks is None else masks.reshape(-1, rows * cols)
-    )
-    disk = np.zeros(rows * cols, bool) if com_mask is None else com_mask.ravel().astype(bool)
-    rings = np.zeros(rows * cols, np.int64) if radial_bin is None else radial_bin.ravel()
-    keys = np.vstack([flat_masks, disk, rings]).T.astype(np.int32)
+    pixels = rows * cols
+    flat_masks = np.zeros((0, pixels), bool) if masks is None else masks.reshape(-1, pixels)
+    disk = np.zeros(pixels, np.uint8) if com_mask is None else com_mask.ravel().astype(bool)
+    rings = np.zeros(pixels, np.int64) if radial_bin is None else radial_bin.ravel()
+    # The ring is the first key, so that neighbouring classes are of the same or the next ring.
+    keys = np.vstack([rings, flat_masks]).T.astype(np.int32)
     unique, label = np.unique(keys, axis=0, return_inverse=True)
-    if len(unique) >= OUTSIDE:
-        raise ValueError(f"{len(unique)} classes of pixels, at most {OUTSIDE - 1}; use wider rings")
-    y, x = np.indices(detector_shape).reshape(2, -1)
-    bins = np.full(rows * cols, OUTSIDE)
+    if len(unique) >= MOST:
+        raise ValueError(f"{len(unique)} classes of pixels, at most {MOST - 1}; use wider rings")
+    bins, size = np.zeros(pixels, np.uint16), 0
     if dense_bin is not None:
-        bins = np.where(dense_bin.ravel() < 0, OUTSIDE, dense_bin.ravel())
-        if (bins[bins != OUTSIDE] >= dense_size).any():
-            raise ValueError(
-                f"dense_bin reaches {bins[bins != OUTSIDE].max()} of {dense_size} bins"
-            )
-    fields = (label.ravel(), (y + 1) * disk, (x + 1) * disk, bins)
-    table = np.zeros(rows * cols, np.uint64)
-    for place, field in enumerate(fields):
-        table |= field.astype(np.uint64) << np.uint64(16 * place)
-    n = len(flat_masks)
+        size = dense_size
+        if (dense_bin >= size).any():
+            raise ValueError(f"dense_bin reaches {dense_bin.max()} of {size} bins")
+        bins = np.where(dense_bin.ravel() < 0, size, dense_bin.ravel()).astype(np.uint16)
     return PixelPlan(
         detector_shape=(rows, cols),
-        table=table,
+        label=label.ravel().astype(np.uint8 if len(unique) <= 1 << 8 else np.uint16),
         classes=len(unique),
-        members=unique[:, :n].T.astype(bool),
-        rings=unique[:, n + 1].astype(np.int64),
+        members=unique[:, 1:].T.astype(bool),
+        rings=unique[:, 0].astype(np.int64),
         ring_count=0 if radial_bin is None else int(rings.max()) + 1,
-        in_disk=unique[:, n].astype(bool),
-        dense_size=dense_size if dense_bin is not None else 0,
+        disk=disk.astype(np.uint8),
+        dense_bin=bins,
+        dense_size=size,
         with_masks=masks is not None,
         with_disk=com_mask is not None,
     )

@@ -103,3 +103,32 @@ def test_result_does_not_depend_on_how_the_scan_is_cut(counts, cut):
     np.testing.assert_array_equal(whole.dense, np.hstack([part.dense for part in parts]))
     np.testing.assert_array_equal(whole.virtual, np.hstack([part.virtual for part in parts]))
     np.testing.assert_array_equal(whole.frame_sum, sum(part.frame_sum for part in parts))
+
+
+@pytest.mark.parametrize("shape", [(1, 65_534), (3, 577), (40_000, 3)])
+def test_moments_are_exact_on_detectors_of_any_width(shape):
+    plan = plan_pixels(shape, com_mask=np.ones(shape, bool))
+    indices = np.arange(shape[0] * shape[1], dtype=np.uint32)
+    # One event a position, so that no sum hides a wrong row.
+    found = reduce_events(np.arange(indices.size + 1), indices, plan, frame_sum=False)
+    np.testing.assert_array_equal(found.com_sums.T, np.divmod(indices, shape[1]))
+
+
+def test_as_many_classes_as_pixels_and_masks_of_scattered_classes():
+    shape = (40, 50)
+    rng = np.random.default_rng(0)
+    rings = rng.permutation(shape[0] * shape[1]).reshape(shape)
+    masks = rng.random((3, *shape)) < 0.3
+    counts = rng.poisson(0.2, size=(5, *shape))
+    found = reduce_events(*as_events(counts), plan_pixels(shape, masks=masks, radial_bin=rings))
+    exact = np.testing.assert_array_equal
+    exact(found.virtual, [(counts * mask).sum(axis=(1, 2)) for mask in masks])
+    exact(found.radial, counts.reshape(5, -1)[:, np.argsort(rings.ravel())])
+
+
+def test_more_electrons_in_a_bin_than_16_bits_hold(twin):
+    dense, _ = window_bins(DETECTOR, CENTER, 2, (2, 3))
+    plan = plan_pixels(DETECTOR, dense_bin=dense, dense_size=6)
+    indices = np.full(70_001, 3 * 9 + 5, np.uint32)
+    found = reduce_events(twin(np.array([0, 70_001])), twin(indices), plan, dense_dtype=np.uint32)
+    assert found.dense.max() == found.dense_kept == 70_001

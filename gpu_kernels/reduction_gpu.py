@@ -1,0 +1,96 @@
+"""Reductions of electron events on a CUDA device, one thread a scan position."""
+
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from gpu_kernels.backend import Array, device_zeros, to_device, to_host
+from gpu_kernels.pixel_plan import PixelPlan
+from gpu_kernels.reduction_cpu import Sums, spread
+
+THREADS_PER_BLOCK = 128
+
+
+def reduce_gpu(
+    indptr: Array, indices: Array, plan: PixelPlan, frame_sum: bool, dense_dtype: Any
+) -> Sums:
+    """GPU form of ``reduce_events``; what it returns is on the host."""
+    positions = indptr.size - 1
+    with_classes = plan.with_masks or plan.ring_count > 0
+    classes = device_zeros((positions, plan.classes if with_classes else 1), np.uint32)
+    moments = device_zeros((positions, 3), np.int64)
+    dense = device_zeros((plan.dense_size + 1, positions), np.uint32)
+    sums = device_zeros(plan.label.size if frame_sum else 1, np.uint32)
+    bad = device_zeros(1, np.int64)
+    blocks = -(-positions // THREADS_PER_BLOCK)
+    _pass_kernel[blocks, THREADS_PER_BLOCK](
+        indptr, indices, plan.detector_shape[1],
+        to_device(plan.label), to_device(plan.disk), to_device(plan.dense_bin),
+        classes, moments, dense, sums, bad,
+        with_classes, plan.with_disk, plan.dense_size > 0, frame_sum,
+    )  # fmt: skip
+    virtual, radial = spread(to_host(classes), plan) if with_classes else (_NONE, _NONE)
+    host = to_host(dense)
+    counts, outside = host[: plan.dense_size], host[plan.dense_size]
+    return Sums(
+        virtual, radial, to_host(moments), counts.astype(dense_dtype), to_host(sums),
+        int(outside.sum(dtype=np.int64)), int(counts.max(initial=0)), int(to_host(bad)[0]) - 1,
+    )  # fmt: skip
+
+
+_NONE = np.zeros((0, 0), np.uint32)
+
+
+def sum_gpu(
+    indptr: Array, indices: Array, chosen: np.ndarray, pixels: int
+) -> tuple[np.ndarray, int]:
+    """GPU form of ``sum_frames``: the sums, and the first event outside the detector or -1."""
+    sums, bad = device_zeros(pixels, np.uint32), device_zeros(1, np.int64)
+    blocks = -(-(indptr.size - 1) // THREADS_PER_BLOCK)
+    _sum_kernel[blocks, THREADS_PER_BLOCK](indptr, indices, to_device(chosen), sums, bad)
+    return to_host(sums), int(to_host(bad)[0]) - 1
+
+
+@cuda.jit
+def _pass_kernel(
+    indptr, indices, cols, label, disk, dense_bin, classes, moments, dense, sums, bad,
+    with_classes, with_disk, with_dense, with_sums,
+):  # fmt: skip
+    # One thread a scan position: a scan has 10^5 and more, and no two write to the same counts.
+    # Only the sum of frames needs atomics; integers add up to the same in any order.
+    p = cuda.grid(1)
+    if p >= indptr.size - 1:
+        return
+    electrons, sum_row, sum_col = 0, 0, 0
+    for event in range(indptr[p], indptr[p + 1]):
+        pixel = indices[event]
+        if pixel >= label.size:
+            cuda.atomic.max(bad, 0, event + 1)
+            return
+        if with_classes:
+            classes[p, label[pixel]] += 1
+        if with_disk and disk[pixel]:
+            electrons += 1
+            sum_row += pixel // cols
+            sum_col += pixel % cols
+        if with_dense:
+            dense[dense_bin[pixel], p] += 1
+        if with_sums:
+            cuda.atomic.add(sums, pixel, 1)
+    moments[p, 0] = electrons
+    moments[p, 1] = sum_row
+    moments[p, 2] = sum_col
+
+
+@cuda.jit
+def _sum_kernel(indptr, indices, region, sums, bad):
+    p = cuda.grid(1)
+    if p >= indptr.size - 1 or not region[p]:
+        return
+    for event in range(indptr[p], indptr[p + 1]):
+        pixel = indices[event]
+        if pixel >= sums.size:
+            cuda.atomic.max(bad, 0, event + 1)
+            return
+        cuda.atomic.add(sums, pixel, 1)
