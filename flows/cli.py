@@ -1,4 +1,4 @@
-"""The command line: ``phasemill run``, ``ingest``, ``simulate``, ``demo``, ``verify``, ``doctor``.
+"""The command line: ``phasemill run``, ``demo``, ``ingest``, ``simulate``, ``verify``, and so on.
 
 Results go to standard output, everything for the eye to standard error. Exit codes: 0 all done,
 1 some dataset failed or was left out (the others are complete), 2 the request itself was wrong,
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from flows.cli_night import Request, console, mill, mill_arrivals, refuse
+from flows.cli_night import Request, console, mill, mill_arrivals, refuse, register
 
 app = typer.Typer(
     help="The overnight mill that turns 4D-STEM electron events into phase images.",
@@ -229,6 +229,27 @@ def ingest(
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else facts["store"])
     if not as_json:
         console.print(_facts(facts))
+
+
+@app.command()
+def deploy(
+    job: Annotated[Path, typer.Argument(help="The job file, at the path that workers see.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the deployment.", show_default="the job's name")
+    ] = None,
+    pool: Annotated[str, typer.Option(help="Work pool whose workers run it.")] = "phasemill",
+    cron: Annotated[
+        str | None, typer.Option(help="When nights begin, for example '0 22 * * 1-5'.")
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of the schedule.")] = "UTC",
+    until: Until = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register the night of a job with the Prefect server at PREFECT_API_URL.
+
+    Example: phasemill deploy night.yaml --cron "0 22 * * *" --timezone Europe/Zurich --until 07:00
+    """
+    register(job, name or job.stem, pool, (cron, timezone, until), as_json)
 
 
 @app.command()

@@ -84,6 +84,35 @@ def mill_arrivals(path: Path, every: float, request: Request) -> None:
         raise typer.Exit(1)
 
 
+def register(
+    job: Path, name: str, pool: str, when: tuple[str | None, str, str | None], as_json: bool
+) -> None:
+    """Register a night with a Prefect server, and say where it stands."""
+    from flows.settings import quiet_local_prefect
+
+    quiet_local_prefect()
+    from flows.deploy import DeployError, Schedule, deploy
+    from flows.job import JobError
+
+    cron, timezone, until = when
+    try:
+        if until is not None:
+            Deadline.at(until)
+            if cron is None:
+                raise ValueError("--until needs a schedule; give --cron too")
+        schedule = None if cron is None else Schedule(cron, timezone, until)
+        made = deploy(job, name, pool, schedule)
+    except (DeployError, JobError, ValueError) as error:
+        refuse(str(error), as_json)
+    if as_json:
+        typer.echo(json.dumps(made, indent=1))
+        return
+    when_said = made["schedule"] or "when it is asked to"
+    console.print(f"{made['deployment']} at {made['server']}: {when_said}", highlight=False)
+    console.print(f"its worker: prefect worker start --pool {pool}", highlight=False)
+    typer.echo(made["id"])
+
+
 def say(row: dict[str, Any]) -> None:
     """One line for a person: what became of a dataset."""
     colour = {"failed": "red", "skipped": "yellow"}.get(row["status"], "green")
