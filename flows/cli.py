@@ -253,6 +253,48 @@ def deploy(
 
 
 @app.command()
+def explore(
+    store: Annotated[
+        Path,
+        typer.Argument(help="An event store, a dataset's results, a job, or a recording."),
+    ],
+    job: Annotated[Path | None, typer.Option(help="The job that has its dataset.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Which dataset of the job.")] = None,
+    voltage_kv: Annotated[float | None, typer.Option(help="Accelerating voltage [kV].")] = None,
+    semiangle_mrad: Annotated[float | None, typer.Option(help="Semi-angle [mrad].")] = None,
+    scan_step_angstrom: Annotated[
+        float | None, typer.Option(help="Distance of scan positions [Å].")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the store of a recording.")] = Path(
+        "stores"
+    ),
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 0,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(help="HOST:PORT of a proxy or tunnel that the browser comes from."),
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tune the calibration of a recording in the browser, and see its phase at once.
+
+    Example: phasemill explore night.yaml --dataset scan147
+    """
+    from flows.explore.opening import ExploreError, numbers_of
+    from flows.explore.serving import explore_here
+
+    numbers = numbers_of(voltage_kv, semiangle_mrad, scan_step_angstrom)
+    try:
+        explore_here(
+            store, numbers, job, dataset, output, port, origin or [], browser, as_json,
+            None if quiet or as_json else console,
+        )  # fmt: skip
+    except ExploreError as error:
+        refuse(str(error), as_json)
+
+
+@app.command()
 def verify(
     result: Annotated[Path, typer.Argument(help="A dataset's folder, an event store or a night.")],
     against: Annotated[

@@ -13,6 +13,7 @@ from flows.options import (
     RadialOptions,
     ScanRegion,
     SsbOptions,
+    Tuning,
     Vacuum,
     VirtualDetector,
     pair,
@@ -127,6 +128,20 @@ class Dataset(Options):
     """Single-sideband ptychography."""
     frc: FrcOptions = Field(default=FrcOptions(), examples=[{"threshold": 0.5}])
     """How the resolution of the images is measured."""
+    tuned: tuple[Tuning, ...] = Field(
+        default=(),
+        examples=[
+            [
+                {
+                    "by": "ana",
+                    "at": "2026-03-02T09:30:00+01:00",
+                    "before": {},
+                    "after": {"flip": True},
+                }
+            ]
+        ],
+    )
+    """Who tuned the calibration by eye: written by the explorer, and not read by the night."""
 
     @property
     def milled_step(self) -> tuple[float, float] | None:

@@ -161,3 +161,16 @@ class FrcOptions(Options):
     """Correlation up to which an image counts as resolved; the curves are judged by all three."""
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     """Of the coins that split the electrons."""
+
+
+class Tuning(Options):
+    """One change of the calibration by a person in front of the explorer."""
+
+    by: str
+    """Who."""
+    at: str
+    """When: date, time and its zone, as ISO 8601 writes them."""
+    before: dict[str, Any]
+    """Values of the dataset's keys before."""
+    after: dict[str, Any]
+    """Values after: those that the dataset has, until somebody edits it."""

@@ -19,6 +19,7 @@ from flows.step import step
 from tasks import results
 from tasks.calibrate import calibrate
 from tasks.calibration.given import Given
+from tasks.calibration.tuned import with_tuned
 from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
 from tasks.frc import FrcSettings, Method, frc
@@ -81,7 +82,8 @@ def _reprocess(
 ) -> dict[str, Any]:
     start = time.monotonic()
     work = layout.work_folder(output, dataset.name)
-    given = Given.of(dataset.model_dump() | {"scan_step_angstrom": dataset.milled_step})
+    told = Given.of(dataset.model_dump() | {"scan_step_angstrom": dataset.milled_step})
+    given, tuned = with_tuned(told, work)
     steps: list[tuple[Manifest, bool]] = []
 
     source = take_fingerprint(Path(dataset.path), work / "source.json")
@@ -111,7 +113,13 @@ def _reprocess(
             measure_resolution(work, inputs, settings, judged, halves, client, "frc" in force)
         )
     gathered = results.gather(
-        dataset.name, source, work, settings, dataset.model_dump(exclude={"priority"}), steps
+        dataset.name,
+        source,
+        work,
+        settings,
+        dataset.model_dump(exclude={"priority"}),
+        steps,
+        tuned,
     )
     manifest, unchanged = publish_results(gathered, output, "results" in force)
     return results.summary_row(gathered, output, manifest) | {
@@ -161,16 +169,34 @@ def reduce_settings(dataset: Dataset, events: EventStore, disk: Manifest) -> Red
 
 
 def ingest_file(
-    path: Path, output: Path, options: ReaderOptions, console: Console, quiet: bool
+    path: Path,
+    output: Path,
+    options: ReaderOptions,
+    console: Console,
+    quiet: bool,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """Ingest one recording on its own, without a job.
+
+    Parameters
+    ----------
+    path : Path
+        The recording.
+    output : Path
+        Folder of stores.
+    options : ReaderOptions
+        For the reader.
+    console, quiet
+        For progress.
+    name : str, optional
+        Of the store's folder; the recording's own name when absent.
 
     Returns
     -------
     dict
         Path of the store and the facts that are worth knowing before a job is written.
     """
-    work = output / path.name.split(".")[0]
+    work = output / (name or path.name.split(".")[0])
     with cluster("local") as client, step_lines(console, quiet):
         source: Source = fingerprint(path, work / "source.json")
         manifest, reused = ingest(source, work, options, client)

@@ -9,7 +9,7 @@ import numpy as np
 from gpu_kernels.disk_fit import DiskError, fit_disk
 from tasks.calibration.given import Given
 from tasks.store import layout
-from tasks.store.events import open_store
+from tasks.store.events import EventStore, open_store
 from tasks.store.publish import Manifest, published, write_json
 
 VERSION = 2
@@ -58,6 +58,18 @@ def measure_disk(
         write=write,
         force=force,
     )
+
+
+def fit_store_disk(store: EventStore) -> tuple[tuple[float, float], float]:
+    """Centre (row, col) and radius of the bright-field disk of a recording [px].
+
+    Raises
+    ------
+    DiskError
+        If there is no disk to fit.
+    """
+    fit = fit_disk(store.array("frame_sum"))
+    return fit.center, fit.radius
 
 
 def _disk(events: Path, given: Given) -> dict[str, Any]:

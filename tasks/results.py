@@ -4,6 +4,7 @@ The folder holds ``results.zarr`` (opens with ``xarray.open_zarr``), the images,
 provenance; it replaces the previous one in a single rename, so a reader sees the old or the new.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -235,8 +236,9 @@ def gather(
     reduced: ReduceSettings,
     job: dict[str, Any],
     steps: list[tuple[Manifest, bool]],
+    tuned: Sequence[str] = (),
 ) -> Gathered:
-    """Collect what the steps of a dataset left."""
+    """Collect what the steps of a dataset left; ``tuned`` says what a person tuned."""
     geometry, _, found = read_calibration(work)
     events = open_store(layout.event_store(work))
     images: dict[str, tuple[np.ndarray, str, dict[str, Any]]] = {}
@@ -248,7 +250,8 @@ def gather(
             images[one] = (image, manifest.step, manifest.parameters)
     return Gathered(
         name, source, events, geometry, found["calibration"],
-        found["quality"] + _data_flags(events) + _reduction_flags(reduction),
+        found["quality"] + _data_flags(events) + _reduction_flags(reduction)
+        + [{"flag": "tuned", "level": "ok", "text": text} for text in tuned],
         work, reduced, reduced_variables(work, reduced, reduction), images, job, steps,
     )  # fmt: skip
 

@@ -51,14 +51,15 @@ def write_images(results: xr.Dataset, folder: Path) -> list[Path]:
             continue
         stem = re.sub(r"[^A-Za-z0-9._-]", "_", str(name)).lstrip(".") or "image"
         image = variable.transpose(*sorted(variable.dims, key=str, reverse=True))
-        for suffix, write in ((".tif", _write_tiff), (".png", _write_png)):
+        for suffix, write in ((".tif", tiff_of), (".png", _write_png)):
             path = folder / f"{stem}{suffix}"
             path.write_bytes(write(results, str(name), image))
             files.append(path)
     return files
 
 
-def _write_tiff(results: xr.Dataset, name: str, image: xr.DataArray) -> bytes:
+def tiff_of(results: xr.Dataset, name: str, image: xr.DataArray) -> bytes:
+    """A variable as a float32 TIFF whose pixel size and unit ImageJ reads."""
     grid = grid_of(image)
     values = np.ascontiguousarray(image.values, dtype=np.float32)
     finite = values[np.isfinite(values)]

@@ -5,7 +5,8 @@
   ``report.html``, ``images/``, ``provenance.json``, ``manifest.json``; where the job asks
   for it, ``dense.zarr``.
 - ``<output>/.phasemill/<name>/``: what a rerun goes on from: ``source.json`` (fingerprint of the
-  recording), ``events.zarr`` (slabs of scan rows), ``steps/<step>/`` (finished steps).
+  recording), ``events.zarr`` (slabs of scan rows), ``tuned.json`` (a calibration tuned by eye),
+  ``steps/<step>/`` (finished steps).
 """
 
 from pathlib import Path
@@ -46,6 +47,11 @@ def step_folder(work: Path, step: str) -> Path:
 def event_store(work: Path) -> Path:
     """Path of the event store of a dataset."""
     return work / EVENTS
+
+
+def tuned(work: Path) -> Path:
+    """Where the calibration stands that somebody tuned by eye."""
+    return work / "tuned.json"
 
 
 def slab_group(number: int) -> str:

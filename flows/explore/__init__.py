@@ -1,0 +1,1 @@
+"""The explorer in the browser: its page, its server, and what it writes."""

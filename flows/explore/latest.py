@@ -1,0 +1,57 @@
+"""A worker that does only what was asked for last.
+
+A slider asks for an image a hundred times a second, and only the last one will be looked at. So the
+page's own thread never computes: it leaves its wish here, and wishes that were overtaken are never
+begun.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
+    """One thread that serves the newest wish."""
+
+    def __init__(self, serve: Callable[[T, Callable[[], bool]], None]) -> None:
+        """Start the thread.
+
+        Parameters
+        ----------
+        serve : callable
+            Is given a wish and a function that tells whether it was overtaken meanwhile. It must
+            not raise.
+        """
+        self._serve = serve
+        self._wish: list[T] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._number = 0
+        self._thread = threading.Thread(target=self._run, name="explorer", daemon=True)
+        self._thread.start()
+
+    def ask(self, wish: T) -> None:
+        """Put a wish in place of the one that waits."""
+        with self._changed:
+            self._wish = [wish]
+            self._number += 1
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End the thread after what it is at."""
+        with self._changed:
+            self._closed = True
+            self._wish = []
+            self._number += 1
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wish or self._closed)
+                if self._closed:
+                    return
+                wish, number = self._wish.pop(), self._number
+            self._serve(wish, lambda number=number: number != self._number)  # type: ignore[misc]
