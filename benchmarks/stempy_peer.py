@@ -1,7 +1,8 @@
 """Our reductions beside stempy's on the same events in memory, in one run, in CPU time.
 
-    make peers
-    .venv-peers/bin/python benchmarks/stempy_peer.py [--side 128] [--repeats 3]
+    python3.11 -m venv .venv-peers-events
+    .venv-peers-events/bin/pip install -c constraints.txt -e . -r benchmarks/peers-events.txt
+    PYTHONPATH=. .venv-peers-events/bin/python benchmarks/stempy_peer.py [--side 128] [--repeats 3]
 
 Of stempy's ways to one result the faster is taken. Results are compared before times are: equal, or
 the run ends. CPU time is that of all threads; ours run on one core, and so do stempy's.

@@ -12,7 +12,7 @@ from numba import njit
 
 from gpu_kernels.backend import Array, on_gpu, to_host
 from gpu_kernels.pixel_plan import PixelPlan
-from gpu_kernels.reduction_cpu import reduce_cpu
+from gpu_kernels.reduction_cpu import largest, reduce_cpu
 from gpu_kernels.reduction_gpu import reduce_gpu, sum_gpu
 
 
@@ -156,9 +156,9 @@ def _raise_out_of_range(
 def _sum_cpu(indptr, indices, region, sums):
     for p in range(indptr.size - 1):
         if region[p]:
-            for event in range(indptr[p], indptr[p + 1]):
-                pixel = indices[event]
-                if pixel >= sums.size:
-                    return event
-                sums[pixel] += 1
+            events = indices[indptr[p] : indptr[p + 1]]
+            if largest(events) >= sums.size:
+                return indptr[p] + np.argmax(events >= sums.size)
+            for event in range(events.size):
+                sums[events[event]] += np.uint32(1)
     return -1

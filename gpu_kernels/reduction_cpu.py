@@ -103,7 +103,7 @@ def _pass(
     dropped, worst = 0, 0
     for first in range(0, positions, TILE):
         last = min(first + TILE, positions)
-        if _largest(indices[indptr[first] : indptr[last]]) >= pixels:
+        if largest(indices[indptr[first] : indptr[last]]) >= pixels:
             for event in range(indptr[first], indptr[last]):
                 if indices[event] >= pixels:
                     return dropped, worst, event
@@ -128,11 +128,12 @@ def _pass(
 
 
 @njit(nogil=True, cache=True)
-def _largest(events):
-    largest = events.dtype.type(0)
+def largest(events):
+    """Highest index of some events, 0 of none."""
+    most = events.dtype.type(0)
     for event in range(events.size):
-        largest = max(largest, events[event])
-    return np.int64(largest)
+        most = max(most, events[event])
+    return np.int64(most)
 
 
 @njit(nogil=True, cache=True)

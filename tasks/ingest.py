@@ -25,11 +25,9 @@ from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.store.source import Source, state_of
 from tasks.units import run_units
 
-VERSION = 2
+VERSION = 3
 EVENTS_PER_SLAB = 8_000_000
 """32 MB of indices: some 0.1 s of work, and little memory on each worker."""
-OF_SLABS = ("frames_present", "sector_counts", "sectors_lost")
-"""Small arrays of the slabs that are put together at the end."""
 NARROW_FRAME = 1 << 16
 """A frame of so many pixels or fewer has indices of 16 bits."""
 
@@ -134,9 +132,12 @@ def _unit(slab: int) -> str:
 def _ingest_slab(recording: Recording, folder: str, slab: int, first: int, last: int) -> None:
     start = time.monotonic()
     indptr, indices, frames_present, sectors_lost = recording.read_rows(first, last)
-    if sectors_lost is None:
-        sectors_lost = np.zeros(frames_present.size, np.uint8)
     height, width = recording.detector_shape
+    sectors = sector_counts(indptr, indices, recording.detector_shape)
+    # One small array a slab: to lay out a Zarr array takes longer than to write it.
+    survey = np.column_stack([frames_present, np.zeros_like(frames_present), sectors])
+    if sectors_lost is not None:
+        survey[:, 1] = sectors_lost
     narrow = height * width <= NARROW_FRAME
     files = store.write_slab(
         folder,
@@ -144,10 +145,8 @@ def _ingest_slab(recording: Recording, folder: str, slab: int, first: int, last:
         {
             "indices": indices.astype(np.uint16 if narrow else np.uint32, copy=False),
             "indptr": indptr,
-            "frames_present": frames_present,
             "frame_sum": sum_frames(indptr, indices, recording.detector_shape),
-            "sector_counts": sector_counts(indptr, indices, recording.detector_shape),
-            "sectors_lost": sectors_lost,
+            "survey": survey.astype(np.uint32),
         },
     )
     facts = {"events": int(indices.size), "seconds": round(time.monotonic() - start, 3)}
@@ -163,17 +162,15 @@ def _seal(
 ) -> dict[str, Any]:
     """Write the arrays of the whole scan from those of the slabs, and the store's attributes."""
     scan = recording.scan_shape
-    frame_sum = np.zeros(recording.detector_shape, np.uint64)
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*OF_SLABS, "indptr")}
+    frame_sum, surveys = np.zeros(recording.detector_shape, np.uint64), []
     for slab in range(len(cuts)):
         group = layout.slab_group(slab)
-        frame_sum += store.read_array(aside, f"{group}/frame_sum").astype(np.uint64)
-        for name, found in parts.items():
-            found.append(store.read_array(aside, f"{group}/{name}"))
-    electrons = np.concatenate([np.diff(p) for p in parts["indptr"]]).astype(np.uint32)
-    electrons = electrons.reshape(scan)
-    frames, sectors, lost = (np.concatenate(parts[name]) for name in OF_SLABS)
-    mask = (lost_sectors(sectors, frames, scan) | lost).reshape(scan)
+        frame_sum += store.read_array(aside, f"{group}/frame_sum")
+        surveys.append(store.read_array(aside, f"{group}/survey"))
+    survey = np.concatenate(surveys)
+    frames, lost, sectors = survey[:, 0].astype(np.uint16), survey[:, 1], survey[:, 2:]
+    electrons = sectors.sum(axis=1, dtype=np.uint32).reshape(scan)
+    mask = (lost_sectors(sectors, frames, scan) | lost.astype(np.uint8)).reshape(scan)
     notes = [*recording.notes, *_blind_sectors(sectors, frames, mask)]
     frames = frames.reshape(scan)
     arrays: dict[str, np.ndarray] = {

@@ -145,16 +145,25 @@ def read_array(path: str | Path, name: str) -> np.ndarray:
 
 
 def write_array(
-    path: str | Path, name: str, data: np.ndarray, chunks: tuple[int, ...] | None = None
+    path: str | Path,
+    name: str,
+    data: np.ndarray,
+    chunks: tuple[int, ...] | None = None,
+    overwrite: bool = True,
 ) -> None:
     """Write a whole Zarr array, compressed and checksummed, as one chunk unless told otherwise."""
-    array = create_array(path, name, data.shape, data.dtype, chunks or data.shape)
+    array = create_array(path, name, data.shape, data.dtype, chunks or data.shape, overwrite)
     if data.size:
         array[...] = data
 
 
 def create_array(
-    path: str | Path, name: str, shape: tuple[int, ...], dtype: Any, chunks: tuple[int, ...]
+    path: str | Path,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    chunks: tuple[int, ...],
+    overwrite: bool = True,
 ) -> zarr.Array:
     """Lay out a Zarr array whose chunks will be written whole by independent units of work."""
     dtype = np.dtype(dtype)
@@ -167,7 +176,7 @@ def create_array(
         serializer=BytesCodec(),
         compressors=(BloscCodec(typesize=dtype.itemsize, **CODEC), Crc32cCodec()),
         fill_value=0,
-        overwrite=True,
+        overwrite=overwrite,
         config={"write_empty_chunks": True},
     )
 
@@ -192,7 +201,7 @@ def write_slab(folder: str | Path, slab: int, arrays: dict[str, np.ndarray]) -> 
     group = slab_group(slab)
     zarr.create_group(str(folder), path=group, overwrite=True)
     for name, data in arrays.items():
-        write_array(folder, f"{group}/{name}", data)
+        write_array(folder, f"{group}/{name}", data, overwrite=False)
     return [file for file in (Path(folder) / group).rglob("*") if file.is_file()]
 
 

@@ -277,9 +277,30 @@ def published(
     aside = begin(folder, identity)
     summary = dict(write(aside)) | {"seconds": round(time.monotonic() - start, 3)}
     manifest = publish(
-        folder, step=step, identity=identity, inputs=inputs, parameters=parameters, summary=summary
+        folder,
+        step=step,
+        identity=identity,
+        inputs=inputs,
+        parameters=parameters,
+        summary=summary,
+        known_hashes=_recorded(aside),
     )
     return manifest, False
+
+
+def _recorded(aside: Path) -> dict[str, str]:
+    """Hashes of the files that the units recorded, but for those written again since then.
+
+    So the manifest holds what was written, and whatever happens to it later is damage.
+    """
+    known = {}
+    for record in sorted((aside / layout.RECORDS).glob("*.json")):
+        made = record.stat().st_mtime_ns
+        for name, sha in json.loads(record.read_text(encoding="utf-8")).get("files", {}).items():
+            path = aside / name
+            if path.exists() and path.stat().st_mtime_ns <= made:
+                known[name] = sha
+    return known
 
 
 def move_into_place(aside: Path, folder: Path) -> None:
