@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from flows.cli_night import Request, console, mill, mill_arrivals, refuse, register
+from flows.cli_train import train
 
 app = typer.Typer(
     help="The overnight mill that turns 4D-STEM electron events into phase images.",
@@ -195,6 +196,9 @@ def simulate(
     else:
         console.print(_facts(summary))
         typer.echo(summary["path"])
+
+
+app.command()(train)
 
 
 @app.command()

@@ -8,6 +8,7 @@ phases, which no two are likely to share.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -106,9 +107,7 @@ class Atlas:
         )
 
 
-def training_atlas(
-    seed: int, own: Sequence[np.ndarray] = (), *, photographs: bool = True, procedural: int = 48
-) -> Atlas:
+def training_atlas(seed: int, own: Sequence[np.ndarray] = (), procedural: int = 48) -> Atlas:
     """Pictures to train with.
 
     Parameters
@@ -117,15 +116,11 @@ def training_atlas(
         Decides the procedural ones.
     own : sequence of (rows, cols) arrays
         The user's pictures, grey.
-    photographs : bool
-        Whether to take those that the libraries carry.
     procedural : int
         How many to draw.
     """
-    pictures = [*own, *procedural_images(procedural, np.random.default_rng([seed, 1]))]
-    if photographs:
-        pictures += [photograph(name) for name in TRAINING_PHOTOGRAPHS]
-    return Atlas.of(pictures)
+    drawn = procedural_images(procedural, np.random.default_rng([seed, 1]))
+    return Atlas.of([*own, *drawn, *map(photograph, TRAINING_PHOTOGRAPHS)])
 
 
 def held_out_atlas() -> Atlas:
@@ -133,6 +128,7 @@ def held_out_atlas() -> Atlas:
     return Atlas.of([photograph(name) for name in HELD_OUT_PHOTOGRAPHS])
 
 
+@lru_cache
 def photograph(name: str) -> np.ndarray:
     """A photograph that scikit-image carries, grey, as (rows, cols) float32."""
     from skimage import data
@@ -179,7 +175,15 @@ def _halved(picture: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _crops(pixels, starts, shapes, places, steps, ranges, side):
+def _crops(
+    pixels: np.ndarray,
+    starts: np.ndarray,
+    shapes: np.ndarray,
+    places: np.ndarray,
+    steps: np.ndarray,
+    ranges: np.ndarray,
+    side: int,
+) -> np.ndarray:
     crops = np.empty((starts.size, side, side), np.float32)
     middle = (side - 1) / 2
     for n in range(starts.size):

@@ -19,7 +19,7 @@ from models.forward import (
 )
 from models.images import PHASE_RANGE, Atlas, log_uniform
 from models.networks import PatchNetwork
-from models.probe_family import OneProbe, ProbeFamily
+from models.probe_family import AnyProbe, OneProbe, ProbeFamily
 
 VALIDATION_SEED = 1 << 40
 """Of the step that validation sees; no training comes so far."""
@@ -43,7 +43,7 @@ class Lessons:
     """Where lessons come from."""
 
     atlas: Atlas
-    probes: OneProbe | ProbeFamily
+    probes: OneProbe | ProbeFamily | AnyProbe
     doses: tuple[float, float]
     """Least and greatest mean electrons of the beam; their logarithm is even in between [e]."""
     seed: int = 0

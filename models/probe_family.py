@@ -88,3 +88,36 @@ class ProbeFamily:
             + (rho**3 - COMA_TILT * rho) * (coma_a * np.cos(phi) + coma_b * np.sin(phi))
             + rho**3 * (three_a * np.cos(3 * phi) + three_b * np.sin(3 * phi))
         )
+
+
+@dataclass(frozen=True)
+class AnyProbe:
+    """Probes of every microscope: apertures of some sizes, off-centre, soft edges, halos."""
+
+    side: int = 32
+    radii: tuple[float, float] = (6.0, 9.0)
+    """Of the disk [px]."""
+    off_centre: float = 0.5
+    """Greatest distance of the disk's centre from pixel side // 2, along each axis [px]."""
+    edges: tuple[float, float] = (0.6, 2.0)
+    """Width over which the disk's edge falls off [px]."""
+    halo: float = 0.06
+    """Greatest amplitude beyond the disk, relative to that within."""
+    limits: tuple[float, ...] = (4.0, 1.5, 1.5, 1.5, 1.5, 1.0, 1.0)
+    """As in ``ProbeFamily``."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """(count, side, side) complex64: random probes, Σ|P|² = 1 each."""
+        return np.stack([self._one(rng) for _ in range(count)])
+
+    def _one(self, rng: np.random.Generator) -> np.ndarray:
+        radius, edge = rng.uniform(*self.radii), rng.uniform(*self.edges)
+        center = self.side / 2 + rng.uniform(-self.off_centre, self.off_centre, 2)
+        y, x = np.indices((self.side, self.side))
+        rho = np.hypot(y - center[0], x - center[1])
+        disk = 1 / (1 + np.exp(np.clip(4 * (rho - radius) / edge, -50, 50)))
+        halo = self.halo * rng.random() * np.exp(-np.maximum(rho - radius, 0) / radius)
+        family = ProbeFamily(
+            np.maximum(disk, halo), radius, (float(center[0]), float(center[1])), self.limits
+        )
+        return family.draw(1, rng)[0]

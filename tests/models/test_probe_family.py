@@ -6,7 +6,7 @@ import pytest
 from models.aberrations import Aberrations
 from models.electron import wavelength
 from models.probe import probe_wave
-from models.probe_family import NAMES, ProbeFamily
+from models.probe_family import NAMES, AnyProbe, ProbeFamily
 from tests.models.deep import focused_probe
 
 
@@ -53,3 +53,12 @@ def test_each_aberration_has_its_symmetry(family):
         phi = np.arctan2(y - 16, x - 16)[ring]
         expected = np.cos(order * phi)
         assert np.corrcoef(chi[y, x][ring], expected)[0, 1] > 0.999
+
+
+def test_probes_of_every_microscope_differ_and_lie_about_the_centre():
+    probes = AnyProbe().draw(12, np.random.default_rng(0))
+    np.testing.assert_allclose((np.abs(probes) ** 2).sum(axis=(1, 2)), 1, rtol=1e-5)
+    overlaps = np.abs(np.einsum("ayx,byx->ab", probes, probes.conj()))
+    assert (overlaps - np.eye(12)).max() < 0.99
+    middle = (np.abs(probes) ** 2)[:, 8:24, 8:24].sum(axis=(1, 2))
+    assert np.median(middle) > 0.95

@@ -1,0 +1,71 @@
+"""``phasemill train``: a network for one probe, or for all."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli_night import console, refuse
+
+
+def train(
+    path: Annotated[Path, typer.Argument(help="The network to write (.safetensors).")],
+    probe: Annotated[
+        Path | None,
+        typer.Option(
+            help="A measured complex probe (.npy), real space, centred.", show_default="all probes"
+        ),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="compact, unet, dense or ridge.", show_default="compact"),
+    ] = None,
+    electrons: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Least and greatest electrons of a pattern.", show_default="300 100000"),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of training.", show_default="1500")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="As many steps as this time allows.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of pictures to learn from besides.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides all.", show_default="0")] = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="The recipe of Chang et al.: SGD, dropout, batch 16.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print machine-readable results.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Train a network on simulated patterns; run again, an interrupted training goes on.
+
+    Example: phasemill train mine.safetensors --probe probe.npy --electrons 20000 40000 --minutes 10
+    """  # fmt: skip
+    from flows.train import train_file
+
+    settings = {
+        "network": network or ("unet" if paper else None),
+        "doses": electrons,
+        "steps": steps,
+        "minutes": minutes,
+        "images": None if images is None else str(images),
+        "seed": seed,
+        "paper": paper,
+        "device": device,
+    }
+    try:
+        card = train_file(path, settings, probe, console, quiet or as_json)
+    except (ValueError, OSError) as error:
+        refuse(f"{path}: {error}", as_json)
+    if as_json:
+        typer.echo(json.dumps(card, indent=1, ensure_ascii=False))
+    else:
+        typer.echo(card["network"])
+        console.print(f"curves: {card['page']}", markup=False, highlight=False)

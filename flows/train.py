@@ -1,0 +1,79 @@
+"""Train: settings from the command line, live progress, and what came of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from flows.progress import step_lines
+from models.training import State
+from tasks.train import TrainError, TrainSettings, train_to_file
+from tasks.units import report
+
+
+def train_file(
+    path: Path, settings: dict[str, Any], probe: Path | None, console: Console, quiet: bool
+) -> dict[str, Any]:
+    """Train a network as the command line asks for.
+
+    Parameters
+    ----------
+    path : Path
+        The safetensors file to write.
+    settings : dict
+        Fields of ``TrainSettings``; what is None has its default.
+    probe : Path, optional
+        An ``.npy`` file with a complex probe; without it the network is for all probes.
+    console, quiet
+        Where to show progress, and whether to show none.
+
+    Returns
+    -------
+    dict
+        The card of the network, and paths.
+
+    Raises
+    ------
+    ValueError
+        If the settings contradict each other, or a file cannot be used.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if probe is not None:
+        given["probe"] = read_probe(probe)
+    if path.suffix != ".safetensors":
+        raise TrainError("the network's file must end with .safetensors")
+
+    def say(state: State) -> None:
+        mark = state.marks[-1]
+        if not quiet:
+            console.print(
+                f"  step {mark.step}: error {1e3 * mark.score.l1:.2f} mrad, correlation "
+                f"{mark.score.correlation:.4f}",
+                highlight=False,
+            )
+
+    with step_lines(console, quiet):
+        return train_to_file(
+            TrainSettings(**given), path, lambda done, steps: report("train", done, steps), say
+        )
+
+
+def read_probe(path: Path) -> np.ndarray:
+    """Read a probe: a square complex array in real space.
+
+    Raises
+    ------
+    TrainError
+        If the file holds something else.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise TrainError(f"{path}: cannot be read as .npy ({error})") from None
+    if not (np.iscomplexobj(found) and found.ndim == 2 and found.shape[0] == found.shape[1]):
+        raise TrainError(
+            f"{path}: holds {found.dtype} of shape {found.shape}; expected a square complex probe "
+            "in real space, centred"
+        )
+    return found
