@@ -1,11 +1,13 @@
-"""From the job's options to the settings of the reduction: mrad become pixels, files are read."""
+"""From the job's options to the settings of steps: mrad become pixels, files are read."""
 
 from math import floor
 
 from flows.dataset import Dataset
 from flows.options import Area, DenseOptions, RadialOptions, VirtualDetector
+from tasks.array_files import ArrayFile, read_positions, read_probe
 from tasks.dense import DenseError, DenseSettings
 from tasks.detectors import Annulus, MaskDetector, RadialSettings, standard_annuli
+from tasks.epie import EpieSettings, algorithm
 from tasks.masks import MaskFile
 from tasks.reduce import ReduceSettings
 from tasks.regions import VACUUM, Region
@@ -60,6 +62,22 @@ def chosen_reductions(
     )
     _check_shapes(settings, scan)
     return settings
+
+
+def chosen_epie(dataset: Dataset) -> EpieSettings:
+    """What a dataset's job reconstructs iteratively; its files are read and remembered."""
+    one = dataset.epie
+    probe: str | ArrayFile = dataset.probe or "aberrations"
+    if probe not in ("aberrations", "vacuum"):
+        probe = ArrayFile.at(str(probe), read_probe)
+    return EpieSettings(
+        algorithm=algorithm(one.method, one.model_dump()),
+        probe=probe,
+        positions=None if one.positions is None else ArrayFile.at(one.positions, read_positions),
+        window=one.window,
+        bin=one.bin,
+        side=one.side,
+    )
 
 
 def _detector(one: VirtualDetector, per_mrad: float) -> Annulus | MaskDetector:

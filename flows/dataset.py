@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from flows.options import (
     DenseOptions,
     DpcOptions,
+    EpieOptions,
     FrcOptions,
     Length,
     Options,
@@ -20,9 +21,11 @@ from flows.options import (
 )
 from models.aberrations import NAMES, Aberrations
 
-StepName = Literal["virtual", "dpc", "ssb", "frc"]
+StepName = Literal["virtual", "dpc", "ssb", "epie", "frc"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
 """Steps that a job may ask for, in the order in which they run."""
+DEFAULT_STEPS: tuple[StepName, ...] = ("virtual", "dpc", "ssb", "frc")
+"""Steps of a job that does not name them: those that take seconds."""
 
 
 def _within(low: float, high: float, unit: str, hint: str) -> AfterValidator:
@@ -100,7 +103,9 @@ class Dataset(Options):
     out_of_range: Literal["error", "drop"] = Field(default="error", examples=["drop"])
     """What becomes of events outside the detector: the dataset fails, or they are dropped and
     counted."""
-    steps: tuple[StepName, ...] = Field(default=STEPS, examples=[["virtual", "ssb"]])
+    steps: tuple[StepName, ...] = Field(
+        default=DEFAULT_STEPS, examples=[["virtual", "ssb", "epie"]]
+    )
     """What is to be made of the events."""
     priority: int = Field(default=0, ge=-1000, le=1000, examples=[10])
     """Datasets of a higher priority are milled first; equal ones in the order of the job."""
@@ -142,6 +147,11 @@ class Dataset(Options):
         ],
     )
     """Who tuned the calibration by eye: written by the explorer, and not read by the night."""
+    probe: str | None = Field(default=None, examples=["probe.npy", "vacuum"])
+    """What iterative methods start from: an .npy file with a measured complex probe, or `vacuum`,
+    the amplitude of the vacuum's pattern with the calibrated phases; absent: the aberrations."""
+    epie: EpieOptions = Field(default=EpieOptions(), examples=[{"iterations": 100}])
+    """Iterative ptychography."""
 
     @property
     def milled_step(self) -> tuple[float, float] | None:

@@ -15,9 +15,12 @@ from pydantic import ValidationError
 
 from flows.dataset import Dataset
 from flows.job_model import Job
+from flows.options import EpieOptions
 from flows.places import fault, lines_of, once, place_and_message, repeated_keys, yaml_fault
 from flows.roots import escaped_paths, masks_of
+from tasks.array_files import ArrayFileError, read_positions, read_probe
 from tasks.masks import MaskError, read_mask
+from tasks.patterns import PatternError, check_side
 
 __all__ = ["Job", "JobError", "check_job", "read_job"]
 
@@ -124,12 +127,19 @@ def _with_full_paths(job: Job, folder: Path) -> Job:
             return one
         return one.model_copy(update={"mask": full(one.mask)})
 
+    def moved_positions(one: EpieOptions) -> EpieOptions:
+        return one.model_copy(update={"positions": one.positions and full(one.positions)})
+
     datasets = tuple(
         dataset.model_copy(
             update={
                 "detectors": tuple(moved(one) for one in dataset.detectors),
                 "regions": tuple(moved(one) for one in dataset.regions),
                 "vacuum": moved(dataset.vacuum),
+                "probe": dataset.probe
+                if dataset.probe in (None, "vacuum")
+                else full(dataset.probe),
+                "epie": moved_positions(dataset.epie),
             }
         )
         for dataset in job.datasets
@@ -207,6 +217,7 @@ def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> li
                 )
             )
         faults += _names_and_masks(dataset, ("datasets", origin), lines)
+        faults += _probe_and_positions(dataset, ("datasets", origin), lines)
     return faults
 
 
@@ -225,4 +236,30 @@ def _names_and_masks(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> li
             read_mask(mask)
         except MaskError as error:
             faults.append(fault(lines, (*at, *place, "mask"), str(error)))
+    return faults
+
+
+def _probe_and_positions(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> list[str]:
+    """Files of iterative ptychography that do not hold what they should, and keys that clash."""
+    faults: list[str] = []
+    if dataset.epie.side is not None:
+        try:
+            check_side(dataset.epie.side)
+        except PatternError as error:
+            faults.append(fault(lines, (*at, "epie", "side"), str(error)))
+    if dataset.epie.method == "sequential" and dataset.epie.batch_size not in (None, 1):
+        text = "the sequential method takes one position at a time; leave batch_size away"
+        faults.append(fault(lines, (*at, "epie", "batch_size"), text))
+    if dataset.probe == "vacuum" and dataset.vacuum is None:
+        text = "the dataset has no vacuum; give 'vacuum: auto' or its window as well"
+        faults.append(fault(lines, (*at, "probe"), text))
+    for place, path, read in (
+        (("probe",), None if dataset.probe == "vacuum" else dataset.probe, read_probe),
+        (("epie", "positions"), dataset.epie.positions, read_positions),
+    ):
+        if path is not None:
+            try:
+                read(path)
+            except ArrayFileError as error:
+                faults.append(fault(lines, (*at, *place), str(error)))
     return faults

@@ -14,6 +14,13 @@ def pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int | float | str) else value
 
 
+def _check_window(window: tuple[int, int, int, int] | None) -> None:
+    if window is not None and (window[0] >= window[1] or window[2] >= window[3]):
+        raise ValueError(
+            f"window {list(window)} is empty; it is [y0, y1, x0, x1] with y0 < y1 and x0 < x1"
+        )
+
+
 class Options(BaseModel):
     """Base of everything that a job file holds: unknown keys are refused."""
 
@@ -58,13 +65,7 @@ class Area(Options):
     def _one_area(self) -> "Area":
         if (self.window is None) == (self.mask is None) and not getattr(self, "pick", False):
             raise ValueError("give either window: [y0, y1, x0, x1] or mask: FILE")
-        if self.window is not None:
-            y0, y1, x0, x1 = self.window
-            if y0 >= y1 or x0 >= x1:
-                raise ValueError(
-                    f"window {list(self.window)} is empty; it is [y0, y1, x0, x1] with y0 < y1 and "
-                    "x0 < x1"
-                )
+        _check_window(self.window)
         return self
 
 
@@ -174,3 +175,46 @@ class Tuning(Options):
     """Values of the dataset's keys before."""
     after: dict[str, Any]
     """Values after: those that the dataset has, until somebody edits it."""
+
+
+class EpieOptions(Options):
+    """Iterative ptychography."""
+
+    method: Literal["batches", "sequential"] = "batches"
+    """Positions act together in growing batches, or one after another as ePIE was first written."""
+    iterations: int = Field(default=50, ge=1, le=10_000)
+    """Rounds through all positions."""
+    batch_size: int | None = Field(default=None, ge=1, examples=[512])
+    """Positions of a batch; absent: a quarter of all, then half, then all."""
+    object_step: float | None = Field(default=None, gt=0, le=2, examples=[0.5])
+    """Part of the difference by which the object is put right; absent: 0.7, sequentially 0.5."""
+    probe_step: float = Field(default=0.5, ge=0, le=2, examples=[0])
+    """The same for the probe; 0 keeps it as it is."""
+    probe_from: int = Field(default=5, ge=0)
+    """Rounds before the probe is updated."""
+    momentum: float | None = Field(default=None, ge=0, lt=1, examples=[0.5])
+    """Part of the object's last change that is repeated; absent: 0.9, sequentially 0."""
+    annealing: float | None = Field(default=None, gt=0, le=1, examples=[0.1])
+    """Steps of the last round, relative to the first; absent: 1, sequentially 0.05."""
+    positions_from: int | None = Field(default=None, ge=0, examples=[10])
+    """Rounds before positions are refined; absent: they are not."""
+    settled_rad: float = Field(default=0.0, ge=0, le=1, examples=[0.001])
+    """Stop once the residual is that of counting noise and a round moves the object by less [rad];
+    0: never."""
+    seed: int = Field(default=0, ge=0)
+    """Of the order of positions."""
+    bin: int | None = Field(default=None, ge=1, le=4096, examples=[2])
+    """Detector pixels along a side of a binned one; absent: as many as the probe allows."""
+    side: int | None = Field(default=None, ge=16, le=512, examples=[64])
+    """Binned pixels along a side of a pattern; absent: twice the disk."""
+    window: tuple[Index, Index, Index, Index] | None = Field(
+        default=None, examples=[[0, 64, 0, 64]]
+    )
+    """Part of the scan, [first row, row after the last, first column, column after the last]."""
+    positions: str | None = Field(default=None, examples=["positions.npy"])
+    """An .npy file (rows, columns, 2): y and x of each scan position [Å]; absent: the raster."""
+
+    @model_validator(mode="after")
+    def _some_positions(self) -> "EpieOptions":
+        _check_window(self.window)
+        return self

@@ -31,13 +31,16 @@ class StepLines:
         self._dataset = dataset
         self._lines.clear()
 
-    def __call__(self, step: str, done: int, total: int) -> None:
+    def __call__(self, step: str, done: int, total: int, note: str = "") -> None:
         """Move the line of a step."""
+        label = f"{self._dataset} · {step}" if self._dataset else step
         if step not in self._lines:
-            label = f"{self._dataset} · {step}" if self._dataset else step
             self._lines[step] = self._progress.add_task(label, total=max(total, 1))
         self._progress.update(
-            self._lines[step], completed=done if total else 1, total=max(total, 1)
+            self._lines[step],
+            completed=done if total else 1,
+            total=max(total, 1),
+            description=f"{label} ({note})" if note else label,
         )
 
 
@@ -76,14 +79,15 @@ def step_lines(console: Console, quiet: bool) -> Iterator[StepLines | None]:
 
 
 class _PlainLines:
-    """For logs and pipes: one line when a step is done."""
+    """For logs and pipes: one line when a step is done, and at each tenth of one that says more."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if done == total:
-            self._console.print(f"  {step}: {total} of {total}", highlight=False)
+    def __call__(self, step: str, done: int, total: int, note: str = "") -> None:
+        if done == total or (note and done % max(1, total // 10) == 0):
+            more = f" ({note})" if note else ""
+            self._console.print(f"  {step}: {done} of {total}{more}", highlight=False)
 
 
 def stderr_console() -> Console:

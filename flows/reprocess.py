@@ -11,7 +11,7 @@ from distributed import Client
 from prefect import flow
 from rich.console import Console
 
-from flows.chosen import chosen_reductions
+from flows.chosen import chosen_epie, chosen_reductions
 from flows.clusters import cluster
 from flows.dataset import STEPS, Dataset
 from flows.progress import step_lines
@@ -22,6 +22,7 @@ from tasks.calibration.given import Given
 from tasks.calibration.tuned import with_tuned
 from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
+from tasks.epie import reconstruct
 from tasks.frc import FrcSettings, Method, frc
 from tasks.ingest import ReaderOptions, ingest
 from tasks.reduce import ReduceSettings, reduce
@@ -31,7 +32,7 @@ from tasks.store.events import EventStore, open_store
 from tasks.store.publish import Manifest
 from tasks.store.source import Source, fingerprint
 
-ORDER = ("ingest", "disk", "reduce", "calibrate", "dpc", "ssb", "frc", "results")
+ORDER = ("ingest", "disk", "reduce", "calibrate", "dpc", "ssb", "epie", "frc", "results")
 """Steps in the order in which they run; to redo one redoes all that follow."""
 
 take_fingerprint = step(fingerprint)
@@ -39,7 +40,9 @@ ingest_recording = step(ingest)
 measure_bright_field_disk = step(measure_disk)
 reduce_events = step(reduce)
 calibrate_microscope = step(calibrate)
-PHASES: dict[str, Callable[..., tuple[Manifest, bool]]] = {"dpc": dpc, "ssb": ssb}
+PHASES: dict[str, Callable[..., tuple[Manifest, bool]]] = {
+    "dpc": dpc, "ssb": ssb, "epie": reconstruct,
+}  # fmt: skip
 """Steps that make phase images from the calibrated reductions, in the order in which they run."""
 retrieve_phase = {name: step(function) for name, function in PHASES.items()}
 measure_resolution = step(frc)
@@ -132,15 +135,13 @@ def phase_options(
     dataset: Dataset, reduced: ReduceSettings, client: Client | None
 ) -> dict[str, dict[str, Any]]:
     """What each phase that the job asks for is made with, by the name of its step."""
-    options: dict[str, dict[str, Any]] = {
-        "dpc": {"settings": DpcSettings(**dataset.dpc.model_dump())},
-        "ssb": {
-            "reduced": reduced,
-            "settings": SsbSettings(**dataset.ssb.model_dump()),
-            "client": client,
-        },
+    ssb_settings = SsbSettings(**dataset.ssb.model_dump())
+    options: dict[str, Callable[[], dict[str, Any]]] = {
+        "dpc": lambda: {"settings": DpcSettings(**dataset.dpc.model_dump())},
+        "ssb": lambda: {"reduced": reduced, "settings": ssb_settings, "client": client},
+        "epie": lambda: {"settings": chosen_epie(dataset), "client": client},
     }
-    return {name: options[name] for name in PHASES if name in dataset.steps}
+    return {name: options[name]() for name in PHASES if name in dataset.steps}
 
 
 def frc_settings(dataset: Dataset) -> FrcSettings:

@@ -32,6 +32,10 @@ def _paths(job: Job, origins: list[int]) -> Iterator[tuple[tuple, str]]:
         yield (*at, "path"), dataset.path
         for place, mask in masks_of(dataset):
             yield (*at, *place, "mask"), mask
+        if dataset.probe not in (None, "vacuum"):
+            yield (*at, "probe"), dataset.probe
+        if dataset.epie.positions is not None:
+            yield (*at, "epie", "positions"), dataset.epie.positions
 
 
 def masks_of(dataset: Dataset) -> Iterator[tuple[tuple, str]]:

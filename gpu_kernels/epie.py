@@ -1,7 +1,8 @@
 """Extended ptychographic iterative engine (ePIE): object and probe from overlapping patterns.
 
-Each pattern is |F[P(r − R) · O(r)]|². Where a wave's amplitude differs from the root of the counts,
-it is put right, and the difference goes back to the object through P* and to the probe through O*
+Each pattern is |F[P(r − R) · O(r)]|². Where a wave's amplitude differs from what the root of the
+counts says (see counted_root.py, for electrons are few), it is put right, and the difference goes
+back to the object through P* and to the probe through O*
 (Maiden and Rodenburg, Ultramicroscopy 109 (2009) 1256–1262). Strictly sequential, each position
 acts before the next one is looked at. In batches, positions act together, Σ P*Δψ / Σ |P|², and
 momentum carries slow changes on (Maiden, Johnson and Li, Optica 4 (2017) 736–745): long waves of
@@ -24,6 +25,7 @@ from scipy.special import gammaln
 
 from gpu_kernels.backend import Array, on_gpu
 from gpu_kernels.epie_cpu import CpuEngine
+from gpu_kernels.epie_gauge import settle
 from gpu_kernels.epie_gpu import GpuEngine
 
 MARGIN = 2
@@ -60,7 +62,7 @@ class Epie:
     """How far a position may stray from where it was [px]."""
     seed: int = 0
     """Of the order of positions."""
-    settled: float = 0.0
+    settled_rad: float = 0.0
     """Stop when the residual is down to Poisson noise and a round moves the object by less [rad];
     0: never."""
 
@@ -92,9 +94,10 @@ class EpieResult(NamedTuple):
     probe: np.ndarray
     """(side, side) complex64, centred on pixel side // 2; Σ|probe|² as it was given."""
     positions: np.ndarray
-    """(positions, 2) float64: (y, x) [px]."""
+    """(positions, 2) float64: (y, x) [px]; where the probe was updated, all moved by as much as it
+    had wandered, since the probe is put back."""
     residuals: np.ndarray
-    """(rounds,) float64: Σ (|wave| − √counts)² / Σ counts of each round."""
+    """(rounds,) float64: Σ (√n − E√n)² / Σ n of each round, for counts n."""
     noise: float
     """What Poisson noise alone would leave of it."""
 
@@ -108,7 +111,7 @@ def epie(
     start: tuple[np.ndarray, tuple[int, int]] | None = None,
     weight: np.ndarray | None = None,
     chosen: np.ndarray | None = None,
-    on_round: Callable[[int, float], None] | None = None,
+    on_round: Callable[[int, float, float], None] | None = None,
 ) -> EpieResult:
     """Reconstruct object and probe.
 
@@ -129,7 +132,7 @@ def epie(
     chosen : (some,) int, optional
         Positions that take part; all when absent.
     on_round : callable, optional
-        Is told each round's number, from 1, and its residual.
+        Is told each round's number, from 1, its residual, and that of Poisson noise.
 
     Returns
     -------
@@ -153,7 +156,7 @@ def epie(
     mean = engine.mean_pattern(chosen)
     lit = illumination(positions[chosen], probe, obj.shape, origin)
     rng, found, home = np.random.default_rng(settings.seed), [], positions.copy()
-    before = engine.obj() if settings.settled else None
+    before = engine.obj() if settings.settled_rad else None
     noise = poisson_residual(mean)
     for iteration in range(settings.iterations):
         engine.place(positions - origin)
@@ -163,13 +166,16 @@ def epie(
         if settings.positions_from is not None and iteration >= settings.positions_from:
             positions[chosen] += _steps(engine, settings, chosen, positions, home)
         if on_round is not None:
-            on_round(iteration + 1, found[-1])
+            on_round(iteration + 1, found[-1], noise)
         if before is not None:
             now = engine.obj()
-            if found[-1] <= noise and _moved(before, now, lit) < settings.settled:
+            if found[-1] <= noise and _moved(before, now, lit) < settings.settled_rad:
                 break
             before = now
-    return EpieResult(engine.obj(), origin, engine.probe(), positions, np.array(found), noise)
+    obj, new_probe = engine.obj(), engine.probe()
+    if settings.probe_step:
+        obj, new_probe, positions = settle(obj, origin, new_probe, positions, probe)
+    return EpieResult(obj, origin, new_probe, positions, np.array(found), noise)
 
 
 def illumination(
@@ -191,7 +197,7 @@ def illumination(
 
 
 def poisson_residual(mean: np.ndarray) -> float:
-    """Σ E(√n − √μ)² / Σ μ for Poisson counts n of mean μ: 1/4 for each bright pixel.
+    """Variance of √n over the mean of n, for Poisson counts n: 1/4 for each bright pixel.
 
     Parameters
     ----------
@@ -209,7 +215,7 @@ def poisson_residual(mean: np.ndarray) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         chance = np.exp(np.where(mu > 0, n * np.log(mu), 0) - mu - gammaln(n + 1))
     root = (chance * np.sqrt(n)).sum(axis=0)
-    return float(np.where(mu > 0, 2 * mu - 2 * np.sqrt(mu) * root, 0).sum() / np.sum(mean))
+    return float(np.where(mu > 0, mu - root**2, 0).sum() / np.sum(mean))
 
 
 def _check(patterns, positions, probe, start) -> None:
@@ -251,8 +257,11 @@ def _round(
     probe: np.ndarray,
 ) -> float:
     size, fade = settings.batch(iteration, order.size), settings.fading(iteration)
-    batches = np.full((-(-order.size // size), size), -1, np.int64)
-    batches.ravel()[: order.size] = order
+    # All of one size, or one less: what is left over would make a batch that is all noise.
+    parts = np.array_split(order, -(-order.size // size))
+    batches = np.full((len(parts), parts[0].size), -1, np.int64)
+    for batch, part in zip(batches, parts, strict=True):
+        batch[: part.size] = part
     if size == 1:
         brightest = np.full(len(batches), float((np.abs(probe) ** 2).max()))
     else:

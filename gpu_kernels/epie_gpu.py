@@ -12,6 +12,7 @@ import scipy.fft
 from numba import cuda
 
 from gpu_kernels.backend import Array, cupy, device_zeros, to_device, to_host
+from gpu_kernels.counted_root import counted_root_gpu
 from gpu_kernels.epie_cpu import window_corners
 
 THREADS_PER_BLOCK = 128
@@ -220,11 +221,11 @@ def _replace_kernel(waves, patterns, chosen, weight, columns):
         total = 0.0
         for k in range(side):
             wave = waves[p, k, j]
-            model = np.float32(wave.real * wave.real + wave.imag * wave.imag) + np.float32(1e-20)
-            root = np.sqrt(np.float32(patterns[chosen[p], k, j]) / model)
-            factor = (root - np.float32(1)) * weight[k, j]
-            total += model * factor * factor
-            waves[p, k, j] = wave * factor
+            model = np.float32(wave.real * wave.real + wave.imag * wave.imag)
+            root, slope = counted_root_gpu(model)
+            rest = (np.sqrt(np.float32(patterns[chosen[p], k, j])) - root) * weight[k, j]
+            total += rest * rest
+            waves[p, k, j] = wave * (np.float32(2) * slope * rest)
         columns[p, j] = total
 
 
@@ -310,10 +311,11 @@ def _step_kernel(waves, moved_y, moved_x, patterns, chosen, weight, sums):
         yy = yx = xx = y = x = 0.0
         for k in range(side):
             wave, down, right = waves[p, k, j], moved_y[p, k, j], moved_x[p, k, j]
-            size = np.sqrt(wave.real * wave.real + wave.imag * wave.imag) + 1e-20
-            slope_y = (wave.real * down.real + wave.imag * down.imag) / size * weight[k, j]
-            slope_x = (wave.real * right.real + wave.imag * right.imag) / size * weight[k, j]
-            rest = np.sqrt(np.float64(patterns[chosen[p], k, j])) - size
+            root, slope = counted_root_gpu(wave.real * wave.real + wave.imag * wave.imag)
+            along = 2 * slope * weight[k, j]
+            slope_y = (wave.real * down.real + wave.imag * down.imag) * along
+            slope_x = (wave.real * right.real + wave.imag * right.imag) * along
+            rest = np.sqrt(np.float64(patterns[chosen[p], k, j])) - root
             yy, yx, xx = yy + slope_y**2, yx + slope_y * slope_x, xx + slope_x**2
             y, x = y + slope_y * rest, x + slope_x * rest
         sums[p, j, 0], sums[p, j, 1], sums[p, j, 2] = yy, yx, xx

@@ -9,6 +9,7 @@ from math import cos, pi, sin
 import numpy as np
 from numba import njit
 
+from gpu_kernels.counted_root import counted_root_cpu
 from gpu_kernels.row_fft import (
     FAST,
     forward_rows,
@@ -80,21 +81,22 @@ def exit_wave(probe, obj, x, y, wave, side):
 
 @njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
 def replace_amplitude(wave, pattern, weight, order, residuals, side):
-    """Turn a wave into what puts its amplitude right; add the squares of that to the residuals."""
+    """Turn a wave into what puts its amplitude right; add the squared residual."""
     # The wave arrives as n times the one whose squares are counts, and leaves as what is to be
     # added to it, over n² for the inverse transform. Residuals are summed by column: a single sum
     # would go one number at a time.
     n, pitch = side_of(side), pitch_of(side)
     imag = n * pitch
     kind = wave.dtype.type
-    scale, tiny, one = kind(1 / n**2), kind(1e-20), kind(1)
+    scale, two = kind(1 / n**2), kind(2)
     for k in range(n):
         at, seen, used = order[k] * pitch, pattern[k], weight[k]
         for j in range(n):
             re, im = wave[at + j], wave[at + imag + j]
-            model = (re * re + im * im) * scale + tiny
-            factor = (np.sqrt(kind(seen[j]) / model) - one) * used[j]
-            residuals[j] += model * factor * factor
+            root, slope = counted_root_cpu((re * re + im * im) * scale)
+            rest = (np.sqrt(kind(seen[j])) - root) * used[j]
+            factor = two * slope * rest
+            residuals[j] += rest * rest
             wave[at + j] = factor * scale * re
             wave[at + imag + j] = factor * scale * im
 
@@ -125,10 +127,11 @@ def solve_step(seen, moved_y, moved_x, pattern, weight, order, side, step):
         at = order[k] * pitch
         for j in range(n):
             re, im = seen[at + j], seen[at + imag + j]
-            size = np.sqrt(re * re + im * im) + 1e-20
-            slope_y = (re * moved_y[at + j] + im * moved_y[at + imag + j]) / size * weight[k, j]
-            slope_x = (re * moved_x[at + j] + im * moved_x[at + imag + j]) / size * weight[k, j]
-            rest = n * np.sqrt(np.float64(pattern[k, j])) - size
+            root, slope = counted_root_cpu((re * re + im * im) / n**2)
+            along = 2 * slope / n**2 * weight[k, j]
+            slope_y = (re * moved_y[at + j] + im * moved_y[at + imag + j]) * along
+            slope_x = (re * moved_x[at + j] + im * moved_x[at + imag + j]) * along
+            rest = np.sqrt(np.float64(pattern[k, j])) - root
             yy, yx, xx = yy + slope_y**2, yx + slope_y * slope_x, xx + slope_x**2
             y, x = y + slope_y * rest, x + slope_x * rest
     # A ridge of a thousandth: where the specimen shows nothing, a position cannot be told.

@@ -117,7 +117,7 @@ def write_slab(
             at = slice(begin, begin + shape[0] * shape[1] + 1)
             offsets = indptr[at] - indptr[begin]
             events = indices[indptr[begin] : indptr[at.stop - 1]]
-            counts, inside = _counts(offsets, events, recording.detector_shape, settings)
+            counts, inside = counts_of(offsets, events, recording.detector_shape, settings)
             block = counts.reshape(*shape, *settings.bins)
             array[row : row + shape[0], col : col + shape[1]] = block
             files.append(folder / NAME / "c" / str(row // rows) / str(col // cols) / "0" / "0")
@@ -125,7 +125,7 @@ def write_slab(
     return files, kept, int(indices.size) - kept
 
 
-def _counts(
+def counts_of(
     indptr: np.ndarray, indices: np.ndarray, detector: tuple[int, int], settings: DenseSettings
 ) -> tuple[np.ndarray, int]:
     """Counts (positions, bins) of some positions, and the electrons in them."""

@@ -14,6 +14,7 @@ import xarray as xr
 
 from models.geometry import Geometry
 from tasks.calibrate import read_calibration
+from tasks.epie_results import epie_flags, epie_variables
 from tasks.frc import read_curves
 from tasks.reduce import ReduceSettings
 from tasks.reduced import angles, link_radial, publish_dense, reduced_variables
@@ -67,6 +68,8 @@ class Gathered:
     reduction: ReduceSettings
     reduced: xr.Dataset
     """Variables of the reduction."""
+    iterative: xr.Dataset
+    """Variables of ePIE, empty without it."""
     images: dict[str, tuple[np.ndarray, str, dict[str, Any]]]
     """(y, x) image, name of the step that made it, its parameters; by variable."""
     job: dict[str, Any]
@@ -85,7 +88,7 @@ def dataset_of(gathered: Gathered) -> xr.Dataset:
     rows, cols = events.scan_shape
     height, width = events.detector_shape
     k = geometry.pixel_wavevector
-    coordinates = {
+    coordinates: dict[str, Any] = {
         "y": ("y", np.arange(rows) * geometry.scan_step[0], _axis("slow scan axis", "Å")),
         "x": ("x", np.arange(cols) * geometry.scan_step[1], _axis("fast scan axis", "Å")),
         "ky": ("ky", (np.arange(height) - geometry.center[0]) * k, _axis("detector rows", "1/Å")),
@@ -110,6 +113,8 @@ def dataset_of(gathered: Gathered) -> xr.Dataset:
     if gathered.reduction.radial is not None:
         coordinates["radius"] = angles(gathered.reduction.radial, geometry)
     variables |= {str(name): variable for name, variable in gathered.reduced.data_vars.items()}
+    variables |= {str(name): variable for name, variable in gathered.iterative.data_vars.items()}
+    coordinates |= {str(name): axis for name, axis in gathered.iterative.coords.items()}
     for name, (data, step, parameters) in gathered.images.items():
         variables[name] = _image(data.astype(np.float32), name, step, parameters)
     return xr.Dataset(
@@ -243,16 +248,19 @@ def gather(
     events = open_store(layout.event_store(work))
     images: dict[str, tuple[np.ndarray, str, dict[str, Any]]] = {}
     reduction = next(manifest for manifest, _ in steps if manifest.step == "reduce")
+    iterative, flags = xr.Dataset(), []
     for manifest, _ in steps:
+        if manifest.step == "epie":
+            iterative, flags = epie_variables(work, manifest), epie_flags(manifest)
         for one, image in read_step(
             work, manifest.step, list(IMAGES_OF.get(manifest.step, ()))
         ).items():
             images[one] = (image, manifest.step, manifest.parameters)
     return Gathered(
         name, source, events, geometry, found["calibration"],
-        found["quality"] + _data_flags(events) + _reduction_flags(reduction)
+        found["quality"] + _data_flags(events) + _reduction_flags(reduction) + flags
         + [{"flag": "tuned", "level": "ok", "text": text} for text in tuned],
-        work, reduced, reduced_variables(work, reduced, reduction), images, job, steps,
+        work, reduced, reduced_variables(work, reduced, reduction), iterative, images, job, steps,
     )  # fmt: skip
 
 

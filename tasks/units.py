@@ -8,19 +8,27 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import Client, Future, KilledWorker, as_completed, get_worker
 
 IN_FLIGHT_PER_THREAD = 3
 """Units handed out ahead of time: enough to keep workers busy, few enough to stop soon."""
 RETRIES = 2
 
-Reporter = Callable[[str, int, int], None]
-"""Is told (step, units done, units in all) as they finish."""
+
+class Reporter(Protocol):
+    """Is told how many units of a step are done, as they finish."""
+
+    def __call__(self, step: str, done: int, total: int, note: str = "") -> None:
+        """``note`` says more about the last one."""
+
+
+Tell = Callable[[int, str], None]
 
 _reporter: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
+_tell: ContextVar[Tell | None] = ContextVar("tell", default=None)
 
 
 class UnitError(RuntimeError):
@@ -48,14 +56,20 @@ def stage(name: str) -> Iterator[None]:
     if outer is None:
         yield
         return
-    with reporting(lambda step, done, total: outer(f"{name}: {step}", done, total)):
+    with reporting(lambda step, *told: outer(f"{name}: {step}", *told)):
         yield
 
 
-def report(step: str, done: int, total: int) -> None:
+def report(step: str, done: int, total: int, note: str = "") -> None:
     """Tell the reporter, if there is one, how many units of a step are done."""
     if (reporter := _reporter.get()) is not None:
-        reporter(step, done, total)
+        reporter(step, done, total, note)
+
+
+def part_done(done: int, note: str = "") -> None:
+    """Say inside a long unit how many of its parts are done, wherever it runs."""
+    if (tell := _tell.get()) is not None:
+        tell(done, note)
 
 
 def run_units(
@@ -64,6 +78,7 @@ def run_units(
     units: Sequence[tuple[Any, ...]],
     client: Client | None = None,
     on_done: Callable[[int, Any], None] | None = None,
+    parts: int = 1,
 ) -> list[Any]:
     """Run a function over units and return its answers in their order.
 
@@ -79,6 +94,8 @@ def run_units(
         Where to run; without it, in this process.
     on_done : callable, optional
         Is told the number and answer of each unit as soon as it is done.
+    parts : int
+        Parts that each unit is counted as; it tells of them with ``part_done``.
 
     Returns
     -------
@@ -91,14 +108,65 @@ def run_units(
         If a unit lost its worker again and again; it names the unit. An error raised by the
         function itself passes through as it is.
     """
-    report(step, 0, len(units))
+    counted = _Parts(step, len(units), parts)
     answers: list[Any] = [None] * len(units)
-    for finished, (number, answer) in enumerate(_finished(step, function, units, client), 1):
-        answers[number] = answer
-        if on_done is not None:
-            on_done(number, answer)
-        report(step, finished, len(units))
+    with _heard(counted, client) as told:
+        if parts > 1:
+            units = [(told, number, function, *unit) for number, unit in enumerate(units)]
+            function = _telling
+        for number, answer in _finished(step, function, units, client):
+            answers[number] = answer
+            if on_done is not None:
+                on_done(number, answer)
+            counted.tell(number, parts)
     return answers
+
+
+class _Parts:
+    """Counts the parts of all units that are done, and reports them."""
+
+    def __init__(self, step: str, units: int, parts: int) -> None:
+        self._step, self._parts, self._done = step, parts, [0] * units
+        self._reporter = _reporter.get()  # who tells is on threads that do not know it
+        if self._reporter is not None:
+            self._reporter(step, 0, units * parts)
+
+    def tell(self, number: int, done: int, note: str = "") -> None:
+        if done <= self._done[number] and not note:
+            return
+        self._done[number] = max(done, self._done[number])
+        if self._reporter is not None:
+            self._reporter(self._step, sum(self._done), len(self._done) * self._parts, note)
+
+
+@contextmanager
+def _heard(counted: _Parts, client: Client | None) -> Iterator[str | _Parts]:
+    """Hear what running units say of their parts; gives where they are to say it."""
+    if client is None:
+        yield counted
+        return
+    topic = f"parts-{uuid4().hex[:8]}"
+    client.subscribe_topic(topic, lambda event: counted.tell(*event[1]))
+    try:
+        yield topic
+    finally:
+        client.unsubscribe_topic(topic)
+
+
+def _telling(told: str | _Parts, number: int, function: Callable[..., Any], *unit: Any) -> Any:
+    """Run a unit that tells of its parts."""
+
+    def tell(done: int, note: str) -> None:
+        if isinstance(told, _Parts):
+            told.tell(number, done, note)
+        else:
+            get_worker().log_event(told, (number, done, note))
+
+    token = _tell.set(tell)
+    try:
+        return function(*unit)
+    finally:
+        _tell.reset(token)
 
 
 def _finished(

@@ -8,6 +8,7 @@ from tasks.report.known import shown_values
 from tasks.report.scales import number, plain_unit
 
 MOST_SAMPLES = 4_000_000
+RESIDUAL = "epie_residual"
 
 
 def electrons_chart(results: xr.Dataset) -> Chart | None:
@@ -50,6 +51,44 @@ def electrons_chart(results: xr.Dataset) -> Chart | None:
         ),
         note=f"Mean {number(mean)} e, standard deviation {number(spread, 3)} e; "
         f"chance alone gives {number(chance, 3)} e",
+    )
+
+
+def residual_chart(results: xr.Dataset) -> Chart | None:
+    """Residual of each round of iterative ptychography, beside that of counting noise alone.
+
+    None where there are no two rounds to compare.
+    """
+    if RESIDUAL not in results or results[RESIDUAL].size < 2:
+        return None
+    values = np.asarray(results[RESIDUAL].values, float)
+    rounds = np.arange(1.0, values.size + 1)
+    noise = results[RESIDUAL].attrs.get("noise")
+    series, legend = [], [("s0", "residual")]
+    if isinstance(noise, float):
+        series.append(Series("counting noise", rounds[[0, -1]], np.full(2, noise), "guide"))
+        legend.append(("guide", "counting noise alone"))
+    series.append(Series("residual", rounds, values, "s0"))
+    level = np.concatenate([s.y for s in series])
+    room = 0.08 * (level.max() - level.min()) or 1.0
+    return Chart(
+        title="Residual of each round",
+        svg=curves(
+            series,
+            "round",
+            "residual",
+            x_range=(1.0, float(values.size)),
+            y_range=(float(level.min() - room), float(level.max() + room)),
+            alt=f"Residual over rounds: {number(values[0], 3)} to {number(values[-1], 3)}",
+        ),
+        legend=tuple(legend),
+        caption=(
+            "Good: falls in every round and levels off near counting noise; well above it, "
+            "positions, probe or calibration are wrong, or the specimen is thick; rising, the "
+            "steps are too large."
+        ),
+        note=f"Σ (√n − its expectation)² / Σ n over all counts n: "
+        f"{number(values[-1], 3)} in the last round",
     )
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-PHASES, VIRTUAL, DEFLECTION, FRAMES, OTHER = (
+PHASES, ITERATIVE, VIRTUAL, DEFLECTION, FRAMES, OTHER = (
     "Phase images",
+    "Iterative ptychography",
     "Virtual detectors",
     "Deflection of the beam",
     "Electrons and frames",
@@ -104,7 +105,34 @@ KNOWN = {
         counted=True,
     ),
     "ssb_amplitude": Kind("Amplitude, single sideband", OTHER, AMPLITUDE_CAPTION),
-    "epie_amplitude": Kind("Amplitude, iterative ptychography", OTHER, AMPLITUDE_CAPTION),
+    "epie_amplitude": Kind("Amplitude, iterative ptychography", ITERATIVE, AMPLITUDE_CAPTION),
+    "epie_probe_amplitude": Kind(
+        "Probe, amplitude",
+        ITERATIVE,
+        "Good: one compact spot, or an evenly lit disk where it is defocused, with nothing left at "
+        "the window's edge; copies of the specimen in it mean that the two were not told apart.",
+        "magma",
+    ),
+    "epie_probe_phase": Kind(
+        "Probe, phase",
+        ITERATIVE,
+        "Good: smooth where the amplitude is bright, in rings where it is defocused; hatched where "
+        "there is no amplitude to speak of.",
+        "twilight",
+    ),
+    "epie_moved_y": Kind(
+        "Positions moved along y",
+        ITERATIVE,
+        "Good: a few hundredths of the scan step, or the slow wave of a drift; noise as large as "
+        "the step means that the patterns do not tell where they are.",
+        "cividis",
+    ),
+    "epie_moved_x": Kind(
+        "Positions moved along x",
+        ITERATIVE,
+        "Good: as along y; one value in each scan line is a wrong line start.",
+        "cividis",
+    ),
     "trust": Kind(
         "Trust in the network's phase",
         OTHER,
@@ -162,8 +190,8 @@ def kind_of(name: str, variable: xr.DataArray) -> Kind:
 
 
 def image_names(results: xr.Dataset) -> list[str]:
-    """Names of the images over the specimen, known ones first and in their order."""
-    dims = ({"y", "x"}, {"y_obj", "x_obj"})
+    """Names of the images over specimen and probe, known ones first and in their order."""
+    dims = ({"y", "x"}, {"y_obj", "x_obj"}, {"y_probe", "x_probe"})
     names = [str(n) for n, v in results.data_vars.items() if v.ndim == 2 and set(v.dims) in dims]
     names = [n for n in names if results[n].dtype.kind in "fiub" and results[n].size]
     return in_order(names)

@@ -8,7 +8,7 @@ import xarray as xr
 
 from tasks.report.charts import Chart
 from tasks.report.circles import Optics
-from tasks.report.curves import electrons_chart, profile_chart
+from tasks.report.curves import RESIDUAL, electrons_chart, profile_chart, residual_chart
 from tasks.report.figures import (
     Figure,
     deflection_figure,
@@ -19,6 +19,7 @@ from tasks.report.figures import (
 from tasks.report.known import (
     DEFLECTION,
     FRAMES,
+    ITERATIVE,
     OTHER,
     PHASES,
     VIRTUAL,
@@ -29,7 +30,7 @@ from tasks.report.resolution import frc_charts
 from tasks.report.scales import number
 
 SPECTRA, DIFFRACTION = "Spectra and resolution", "Diffraction"
-ORDER = (PHASES, SPECTRA, DIFFRACTION, VIRTUAL, DEFLECTION, OTHER, FRAMES)
+ORDER = (PHASES, SPECTRA, ITERATIVE, DIFFRACTION, VIRTUAL, DEFLECTION, OTHER, FRAMES)
 """Sections in the order of the page."""
 
 
@@ -82,7 +83,10 @@ def sections_of(results: xr.Dataset, frc: xr.Dataset | None, optics: Optics) -> 
             figures[DIFFRACTION].append(pattern_figure(results, name, optics))
     charts: dict[str, list[Chart | None]] = {
         SPECTRA: [*frc_charts(frc)] if frc is not None else [],
-        DIFFRACTION: [profile_chart(name, results[name]) for name in _numeric(results, 1)],
+        ITERATIVE: [residual_chart(results)],
+        DIFFRACTION: [
+            profile_chart(name, results[name]) for name in _numeric(results, 1) if name != RESIDUAL
+        ],
         FRAMES: [electrons_chart(results)],
     }
     sections = [

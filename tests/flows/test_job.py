@@ -56,6 +56,19 @@ BAD = {
     "hidden name": (entry("name: .phasemill"), r"line 6: .*name"),
     "rotation in the thousands": (entry("scan_rotation_deg: 3600"), r"line 6: .*3600 degrees"),
     "scan shape of zero": (entry("scan_shape: [0, 5]"), r"line 6: .*scan_shape"),
+    "side without a transform": (entry("epie: {side: 33}"), r"line 6: .*33 x 33.*16, 32, 48"),
+    "negative probe step": (entry("epie: {probe_step: -1}"), r"line 6: .*probe_step"),
+    "batches one by one": (
+        entry("epie: {method: sequential, batch_size: 8}"), r"line 6: .*one position at a time",
+    ),
+    "empty window of ePIE": (entry("epie: {window: [4, 4, 0, 9]}"), r"line 6: .*is empty"),
+    "unknown method of ePIE": (entry("epie: {method: rpie}"), r"line 6: .*'rpie'"),
+    "no probe file": (entry("probe: lost.npy"), r"line 6: .*probe: .*lost\.npy: cannot be read"),
+    "probe that is a recording": (entry("probe: a.h5"), r"line 6: .*a\.h5: this is no .npy file"),
+    "no vacuum for the probe": (entry("probe: vacuum"), r"line 6: .*no vacuum"),
+    "positions that are a recording": (
+        entry("epie: {positions: a.h5}"), r"line 6: .*positions: .*a\.h5: this is no .npy file",
+    ),
     "inner above outer": (
         entry("detectors: [{name: a, inner_mrad: 9, outer_mrad: 3}]"),
         r"line 6: .*inner_mrad 9 is not below",

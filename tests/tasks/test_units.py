@@ -2,12 +2,13 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
 
-from tasks.units import UnitError, reporting, run_units
+from tasks.units import UnitError, part_done, reporting, run_units
 
 
 def double(number):
@@ -18,6 +19,19 @@ def fail_at_three(number):
     if number == 3:
         raise ValueError("slab 3 of scan.h5 is bad")
     return number
+
+
+def in_three_parts(number):
+    for part in (1, 2):
+        part_done(part, f"unit {number}, part {part}")
+    return number
+
+
+def wait_until(happened, seconds=10):
+    """Messages from workers arrive when they do."""
+    last = time.monotonic() + seconds
+    while not happened() and time.monotonic() < last:
+        time.sleep(0.01)
 
 
 def die(number):
@@ -67,7 +81,17 @@ def test_progress_is_told_from_none_to_all(place):
     told = []
     with reporting(lambda *facts: told.append(facts)):
         run_units("s", double, [(1,), (2,)], place)
-    assert told == [("s", 0, 2), ("s", 1, 2), ("s", 2, 2)]
+    assert [facts[:3] for facts in told] == [("s", 0, 2), ("s", 1, 2), ("s", 2, 2)]
+
+
+def test_units_tell_of_their_parts(place):
+    told = []
+    with reporting(lambda *facts: told.append(facts)):
+        assert run_units("s", in_three_parts, [(1,), (2,)], place, parts=3) == [1, 2]
+        wait_until(lambda: len([facts for facts in told if facts[3:] > ("",)]) == 4)
+    assert told[0] == ("s", 0, 6)
+    assert max(done for _, done, *_ in told) == 6
+    assert {facts[3] for facts in told[1:]} >= {"unit 1, part 1", "unit 2, part 2"}
 
 
 def test_killed_worker_costs_only_its_unit(client, tmp_path):

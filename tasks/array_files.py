@@ -1,0 +1,135 @@
+"""Arrays that a job names: a measured probe, and positions of the probe on the specimen."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gpu_kernels.row_fft import SIDES
+
+MOST_BYTES = 1 << 30
+
+
+class ArrayFileError(ValueError):
+    """A file that does not hold the array that is needed."""
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """A file that a job names, and the hash of what it held when the work began."""
+
+    path: str
+    sha256: str
+
+    @classmethod
+    def at(cls, path: str, read: Callable[[str], np.ndarray]) -> "ArrayFile":
+        """Read a file and remember what it holds."""
+        return cls(path, _hash(read(path)))
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What identifies the array wherever it lies."""
+        return {"file": Path(self.path).name, "sha256": self.sha256}
+
+    def read(self, read: Callable[[str], np.ndarray]) -> np.ndarray:
+        """The array.
+
+        Raises
+        ------
+        ArrayFileError
+            If the file has changed.
+        """
+        array = read(self.path)
+        if _hash(array) != self.sha256:
+            raise ArrayFileError(f"{self.path}: it has changed since the work began; start again.")
+        return array
+
+
+def read_probe(path: str) -> np.ndarray:
+    """Read a probe.
+
+    Parameters
+    ----------
+    path : str
+        An ``.npy`` file.
+
+    Returns
+    -------
+    (side, side) complex128
+        In real space.
+
+    Raises
+    ------
+    ArrayFileError
+        If it does not hold one.
+    """
+    probe = _load(path)
+    if probe.dtype.kind != "c" or probe.ndim != 2 or probe.shape[0] != probe.shape[1]:
+        raise ArrayFileError(
+            f"{path}: a probe is a square complex array; this holds {_described(probe)}."
+        )
+    if probe.shape[0] not in SIDES:
+        raise ArrayFileError(
+            f"{path}: a probe of {probe.shape[0]} x {probe.shape[1]} pixels has no transform; its "
+            f"side can be {', '.join(map(str, SIDES))}."
+        )
+    if not np.isfinite(probe).all() or not probe.any():
+        raise ArrayFileError(f"{path}: the probe is zero everywhere, or not finite somewhere.")
+    return probe.astype(np.complex128)
+
+
+def read_positions(path: str) -> np.ndarray:
+    """Read positions of the probe.
+
+    Parameters
+    ----------
+    path : str
+        An ``.npy`` file.
+
+    Returns
+    -------
+    (rows, cols, 2) float64
+        (y, x) of each scan position, along the axes of the scan [Å].
+
+    Raises
+    ------
+    ArrayFileError
+        If it does not hold them.
+    """
+    positions = _load(path)
+    if positions.dtype.kind not in "fiu" or positions.ndim != 3 or positions.shape[2] != 2:
+        raise ArrayFileError(
+            f"{path}: positions are numbers (rows, columns, 2), y and x in Å of each scan "
+            f"position; this holds {_described(positions)}."
+        )
+    if not np.isfinite(positions).all():
+        raise ArrayFileError(f"{path}: the positions are not finite everywhere.")
+    return positions.astype(float)
+
+
+def _load(path: str) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise ArrayFileError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # whatever damage does to the parsing of a file
+        raise ArrayFileError(
+            f"{path}: this is no .npy file of numbers ({type(error).__name__}: {error})."
+        ) from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ArrayFileError(f"{path}: this holds several arrays; give an .npy file of one.")
+    if array.nbytes > MOST_BYTES:
+        raise ArrayFileError(f"{path}: {array.nbytes} bytes are too many; at most {MOST_BYTES}.")
+    return np.array(array)
+
+
+def _described(array: np.ndarray) -> str:
+    return f"{array.dtype} of shape {array.shape}"
+
+
+def _hash(array: np.ndarray) -> str:
+    head = repr((array.shape, array.dtype.str)).encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
