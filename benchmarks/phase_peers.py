@@ -115,7 +115,7 @@ def prepared(bench: Bench, known: bool) -> Any:
     lens = other_azimuths(scan["aberrations"], scan["rotation_deg"]) if known else {}
     return DirectPtychography.from_dataset4d(
         dataset(bench), energy=scan["energy"], semiangle_cutoff=scan["semiangle"] * 1e3,
-        aberration_coefs=lens, rotation_angle=scan["rotation_deg"] if known else 0.0,
+        aberration_coefs=lens, rotation_angle=scan["rotation_deg"] if known else None,
         force_measured_origin=tuple(scan["center"]), verbose=False,
     )  # fmt: skip
 

@@ -19,6 +19,8 @@ from tasks.store.publish import Manifest, published
 from tasks.units import run_units
 
 VERSION = 2
+POSITIONS_AT_ONCE = 2**22
+"""Counts that become single precision at a time, at least of a pair of pixels: 16 MB."""
 PARTS = 8
 """Partial sums of the transform: fixed, so that the result does not depend on the workers."""
 
@@ -83,16 +85,20 @@ def _sum_blocks(
     filler, scale = Filler(events.unusable()), events.frame_scale()
     dense = zarr.open_array(str(layout.step_folder(work, "reduce")), path="dense", mode="r")
     total = SsbSums.none(geometry)
+    at_once = max(2, POSITIONS_AT_ONCE // (geometry.scan_shape[0] * geometry.scan_shape[1]))
     electrons, pixels = 0.0, 0
     for block in blocks:
         at = slice(block * PIXELS_PER_BLOCK, (block + 1) * PIXELS_PER_BLOCK)
-        inside = np.hypot(k_y[at], k_x[at]) < geometry.aperture
-        if not inside.any():
+        inside = np.flatnonzero(np.hypot(k_y[at], k_x[at]) < geometry.aperture)
+        if not inside.size:
             continue
-        counts = filler.fill(np.asarray(dense[at])[inside] * scale)
-        total = ssb_partial(counts, k_y[at][inside], k_x[at][inside], geometry, into=total)
-        electrons += float(counts.sum(dtype=np.float64))
-        pixels += int(inside.sum())
+        chunk, own = np.asarray(dense[at]), (k_y[at], k_x[at])
+        for first in range(0, inside.size, at_once):
+            some = inside[first : first + at_once]
+            counts = filler.fill(chunk[some] * scale)
+            total = ssb_partial(counts, own[0][some], own[1][some], geometry, into=total)
+            electrons += float(counts.sum(dtype=np.float64))
+        pixels += int(inside.size)
     return total, electrons, pixels
 
 

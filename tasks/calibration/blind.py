@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from gpu_kernels.rotation_fit import RotationFit, fit_rotation
-from gpu_kernels.scan_modes import scan_window
 from gpu_kernels.subaperture import ShiftFit, fit_shifts
 from models.aberrations import CARTESIAN, ORDERS, Aberrations
 from models.geometry import Geometry
@@ -120,11 +119,9 @@ def calibrate(
         If the window has too few pixels in the disk or the scan too few frequencies.
     """
     known = Known.of(given or {})
-    evidence, patches = gather_evidence(dense, rows, cols, bin_size, geometry, missing)
+    evidence, patches, window = gather_evidence(dense, rows, cols, bin_size, geometry, missing)
     shape = (int(dense.shape[1]), int(dense.shape[2]))
-    shifts = fit_shifts(
-        patches, scan_window(shape, missing), geometry.scan_step, geometry.wavelength
-    )
+    shifts = fit_shifts(patches, window, geometry.scan_step, geometry.wavelength)
     by_com = _curl(com, geometry, shape, missing, known)
     flips = (False, True) if known.flip is None else (known.flip,)
     best = search(evidence, known.fixed, flips, _hints(shifts))

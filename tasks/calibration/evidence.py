@@ -25,7 +25,11 @@ from models.aberrations import CARTESIAN, ORDERS
 from models.geometry import Geometry
 
 PIXELS_PER_BLOCK = 32
-"""Pixels that are transformed at a time: 8 MB of float32 for a scan of 256 by 256."""
+"""Pixels that are read at a time: those of one chunk."""
+POSITIONS_AT_ONCE = 2**21
+"""Counts that are transformed at a time, at least of one pixel: 8 MB of single precision."""
+LONGEST_SIDE = 512
+"""Positions along a side of the scan's middle in which shifts of images are looked for."""
 FEWEST_SAMPLED = 96
 """Pixels by which frequencies are ranked: they share the signal, so that a sample will do."""
 HIGHEST = 1.9
@@ -109,10 +113,12 @@ def gather_evidence(
     geometry: Geometry,
     missing: np.ndarray | None = None,
     count: int = MODES,
-) -> tuple[Evidence, Patches]:
+) -> tuple[Evidence, Patches, np.ndarray]:
     """Find the strongest frequencies of a scan and collect them, block after block of pixels.
 
-    The data are read twice, and no more than ``PIXELS_PER_BLOCK`` pixels are held at a time.
+    The data are read twice, and no more than ``PIXELS_PER_BLOCK`` pixels are held at a time, of
+    which some are transformed together. The images of parts of the disk are those of the scan's
+    middle: what they show need not be more than 512 positions across.
 
     Parameters
     ----------
@@ -135,6 +141,8 @@ def gather_evidence(
         Of the pixels of the disk that are lit.
     Patches
         Images of the parts of the disk, for their shifts.
+    np.ndarray
+        The window of those images.
     """
     k_row = (np.asarray(rows, np.float64) - geometry.center[0]) * geometry.pixel_wavevector
     k_col = (np.asarray(cols, np.float64) - geometry.center[1]) * geometry.pixel_wavevector
@@ -151,8 +159,14 @@ def gather_evidence(
     window = scan_window(scan_shape, missing)
     band = frequency_band(scan_shape, geometry.scan_step, geometry.aperture)
     columns = int(band[1] * scan_shape[1] * geometry.scan_step[1]) + 2
-    patches = PatchSums(k_row[disk], k_col[disk], geometry.aperture, scan_shape)
-    power = scan_power(_survey(dense, disk, patches), window, min(columns, scan_shape[1] // 2 + 1))
+    middle = _middle(scan_shape, missing)
+    own_window = scan_window(
+        np.empty(scan_shape, bool)[middle].shape, None if missing is None else missing[middle]
+    )
+    patches = PatchSums(k_row[disk], k_col[disk], geometry.aperture, own_window.shape)
+    power = scan_power(
+        _survey(dense, disk, patches, middle), window, min(columns, scan_shape[1] // 2 + 1)
+    )
     modes = strongest_modes(power, scan_shape, geometry.scan_step, band, count)
     g, mean = collect_modes(pixel_blocks(dense, disk), window, modes)
     lit = mean > 0.3 * np.median(mean[mean > 0])  # not those in a gap or behind a beam stop
@@ -168,16 +182,27 @@ def gather_evidence(
         edge=edge,
         correlation=window_correlation(window),
     )
-    return evidence, patches.finish()
+    return evidence, patches.finish(), own_window
 
 
-def _survey(dense: Any, disk: np.ndarray, patches: PatchSums) -> Iterator[np.ndarray]:
+def _middle(scan_shape: tuple[int, int], missing: np.ndarray | None) -> tuple[slice, slice]:
+    """The middle of the scan; all of it where little was recorded there."""
+    starts = [max(0, (n - LONGEST_SIDE) // 2) for n in scan_shape]
+    middle = slice(starts[0], starts[0] + LONGEST_SIDE), slice(starts[1], starts[1] + LONGEST_SIDE)
+    empty = missing is not None and missing[middle].mean() > 0.5
+    return (slice(None), slice(None)) if empty else middle
+
+
+def _survey(
+    dense: Any, disk: np.ndarray, patches: PatchSums, middle: tuple[slice, slice]
+) -> Iterator[np.ndarray]:
     """A fair sample of the disk's pixels, while all of them are added to the patches."""
     every = max(1, disk.size // FEWEST_SAMPLED)
     seen = 0
     for block in pixel_blocks(dense, disk):
-        patches.add(block)
-        yield block[-seen % every :: every]
+        patches.add(block[:, *middle])
+        if len(sample := block[-seen % every :: every]):
+            yield sample
         seen += len(block)
 
 
@@ -192,7 +217,10 @@ def frequency_band(
 
 def pixel_blocks(dense: Any, pixels: np.ndarray) -> Iterator[np.ndarray]:
     """Blocks of some pixels of a dense array, in order; each chunk is read once."""
+    at_once = max(1, POSITIONS_AT_ONCE // (int(dense.shape[1]) * int(dense.shape[2])))
     for first in range(0, dense.shape[0], PIXELS_PER_BLOCK):
         own = pixels[(pixels >= first) & (pixels < first + PIXELS_PER_BLOCK)] - first
         if own.size:
-            yield np.asarray(dense[first : first + PIXELS_PER_BLOCK])[own]
+            chunk = np.asarray(dense[first : first + PIXELS_PER_BLOCK])
+            for begin in range(0, own.size, at_once):
+                yield chunk[own[begin : begin + at_once]]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models.aberrations import Aberrations
+from tasks.calibration import evidence
 from tasks.calibration.blind import calibrate
 
 ROTATION = -14.0
@@ -128,3 +129,20 @@ def test_truth_explains_more_than_no_aberrations(plain):
     bare = fit(scan, given=turned | names)
     assert right.explained > 1.5 * bare.explained
     assert right.aberrations.nonzero() == pytest.approx(Aberrations.nonzero(TRUTH))
+
+
+def test_large_scans_are_read_in_pieces_and_their_middle_gives_the_shifts(plain, monkeypatch):
+    scan = plain.counted(1e5)
+    whole = fit(scan)
+    monkeypatch.setattr(evidence, "POSITIONS_AT_ONCE", 3 * scan.dense[0].size)
+    pieces = fit(scan)
+    np.testing.assert_allclose(
+        pieces.aberrations.cartesian(), whole.aberrations.cartesian(), rtol=1e-6
+    )
+    monkeypatch.setattr(evidence, "LONGEST_SIDE", 56)
+    middle = fit(scan)
+    assert middle.by_shifts.C10 != whole.by_shifts.C10
+    np.testing.assert_allclose(middle.aberrations.C10, whole.aberrations.C10, rtol=1e-6)
+    missing = np.zeros(scan.dense.shape[1:], bool)
+    missing[4:-4, 8:-8] = True
+    assert evidence._middle(missing.shape, missing) == (slice(None), slice(None))
