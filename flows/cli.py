@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from flows.cli_export import AsJson, export, facts_table
 from flows.cli_night import Request, console, mill, mill_arrivals, refuse, register
 from flows.cli_train import train
 
@@ -22,7 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable results.")]
 Force = Annotated[
     list[str] | None,
     typer.Option(
@@ -194,7 +194,7 @@ def simulate(
     if as_json:
         typer.echo(json.dumps(summary, indent=1, ensure_ascii=False))
     else:
-        console.print(_facts(summary))
+        console.print(facts_table(summary))
         typer.echo(summary["path"])
 
 
@@ -232,7 +232,7 @@ def ingest(
         refuse(str(error), as_json)
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else facts["store"])
     if not as_json:
-        console.print(_facts(facts))
+        console.print(facts_table(facts))
 
 
 @app.command()
@@ -298,6 +298,9 @@ def explore(
         refuse(str(error), as_json)
 
 
+app.command()(export)
+
+
 @app.command()
 def verify(
     result: Annotated[Path, typer.Argument(help="A dataset's folder, an event store or a night.")],
@@ -338,14 +341,3 @@ def doctor(
         console.print(table)
     if any(one.level == "bad" for one in findings):
         raise typer.Exit(1)
-
-
-def _facts(facts: dict[str, Any]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column()
-    table.add_column(overflow="fold")
-    for name, value in facts.items():
-        many = isinstance(value, list)
-        lines = "\n".join(value) if many and all(isinstance(v, str) for v in value) else str(value)
-        table.add_row(name, lines)
-    return table

@@ -1,0 +1,1 @@
+"""Export: results and events in the formats of other programs."""
