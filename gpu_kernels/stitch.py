@@ -30,7 +30,7 @@ def stitch(
     shape: tuple[int, int],
     *,
     ramps: bool = False,
-    tolerance: float = 2e-4,
+    tolerance: float = 3e-4,
     most_rounds: int = 200,
     threads: int = 1,
 ) -> Stitched:
@@ -67,7 +67,7 @@ def stitch_blocks(
     shape: tuple[int, int],
     *,
     ramps: bool = False,
-    tolerance: float = 2e-4,
+    tolerance: float = 3e-4,
     most_rounds: int = 200,
     threads: int = 1,
 ) -> Stitched:
@@ -84,7 +84,8 @@ def stitch_blocks(
     shape : (rows, cols)
         Of the image; what patches see outside is used, and left out.
     ramps : bool
-        Each patch may be off by a plane, instead of a constant.
+        Each patch may be off by a plane, instead of a constant; for patches that are wide beside
+        their pixels, since of small ones little but noise is left.
     tolerance : float
         Conjugate gradients stop when the residual is down to this part of the first one.
     most_rounds : int

@@ -15,8 +15,12 @@ SMOOTHNESS = 1e-4
 own slope has the weight of its second moment, above 1 px², so that long waves keep their height."""
 UNSEEN = 1e-3
 """Pixels of less than this part of the largest weight are not part of the image."""
-LEAST_COVERAGE = 0.005
-"""Least weight, relative to the mean, that the preconditioner divides by."""
+WELL_COVERED = 0.8
+"""Weight, relative to the mean, from which on patches are nearly evenly strewn."""
+LEAST_COVERED = 0.003
+"""Less than this counts as this in the preconditioner."""
+OWN = 0.3
+"""Where there is less, a coefficient is seen by itself: its own equation's part of the weight."""
 
 
 class Stitched(NamedTuple):
@@ -81,7 +85,10 @@ class Equations:
         self._threads = threads
         self._strength = self._coverage.sum() / self._coverage.size
         self._inverse = self._inverse_symbol(weights)
-        self._even = 1 / np.sqrt(np.maximum(self._coverage / self._strength, LEAST_COVERAGE))
+        relative = self._coverage / self._strength
+        self._even = 1 / np.sqrt(np.maximum(relative, WELL_COVERED))
+        own = OWN * self._strength * np.maximum(relative, LEAST_COVERED)
+        self._edge = np.where(relative < WELL_COVERED, 1 / own, 0)
 
     def add(self, patches: Array, chosen: np.ndarray) -> None:
         """Add patches to the right side."""
@@ -140,10 +147,13 @@ class Equations:
         return out
 
     def _preconditioned(self, rest: np.ndarray) -> np.ndarray:
+        # Inside as a convolution, plus what lies at the edge coefficient by coefficient: without
+        # the second part, conjugate gradients take a hundred rounds instead of fifteen.
         workers = self._threads
         spectrum = scipy.fft.dctn(self._even * rest, norm="ortho", workers=workers)
         spectrum *= self._inverse
-        return self._even * scipy.fft.idctn(spectrum, norm="ortho", workers=workers)
+        inside = self._even * scipy.fft.idctn(spectrum, norm="ortho", workers=workers)
+        return inside + self._edge * rest
 
     def _inverse_symbol(self, weights: np.ndarray) -> np.ndarray:
         """One over the equations of evenly strewn patches, for each cosine."""
