@@ -162,6 +162,7 @@ def fourier_ring_correlation(
     elif flatten:
         images[1] = images[1] * levelling(images[1] * images[0].conj())
         images = [image * levelling(images[0] + images[1]) for image in images]
+        images = [image - image.mean() for image in images]
     weight = _window(shape, window, xp)
     shift = (0.0, 0.0)
     if register:

@@ -9,10 +9,10 @@ whereas halves that were calibrated apart could differ by the sign of the contra
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -29,6 +29,7 @@ from gpu_kernels.frc import (
 from gpu_kernels.inpaint import Filler
 from tasks.calibrate import read_calibration
 from tasks.reduce import ReduceSettings, reduce
+from tasks.regions import VACUUM
 from tasks.store import layout
 from tasks.store.datasets import write_zarr
 from tasks.store.events import open_store, read_array
@@ -36,10 +37,13 @@ from tasks.store.halves import publish_half
 from tasks.store.publish import Manifest, published
 from tasks.units import stage
 
-VERSION = 1
+VERSION = 2
 CURVES = "curves.zarr"
 BAND_LIMITED = ("virtual", "dpc", "ssb")
 """Methods whose images hold nothing beyond 2 k0, whatever the scan step."""
+
+UNANCHORED = ("epie",)
+"""Methods that find an object, but not where it lies: their halves are moved onto each other."""
 
 Method = Callable[[Path, str], tuple[Manifest, bool]]
 """Makes the images of one method as a step of its own name: called with a folder of steps that has
@@ -128,8 +132,8 @@ def read_curves(work: Path) -> xr.Dataset:
         threshold, ``at_limit`` (the image resolves this much or more) and ``gaps`` [1/Å] likewise;
         ``<image>_snr``, the spectral signal-to-noise ratio of the image from all electrons;
         ``threshold_half_bit``; and along the frequencies ``pixels``, those of each ring, and
-        ``sigma``, the spread of noise alone. Images on another grid have a frequency axis of their
-        own.
+        ``sigma``, the spread of noise alone. Images on another grid have an axis of their
+        own, ``frequency_epie``, with ``pixels_epie`` and so on.
     """
     return xr.open_zarr(layout.step_folder(work, "frc") / CURVES, chunks=None).load()
 
@@ -158,6 +162,10 @@ def _make_half(
     identity = reduce(events, half, store.identity, lean, client)[0].identity
     calibration = layout.step_folder(half, "calibrate")
     shutil.copytree(layout.step_folder(work, "calibrate"), calibration, dirs_exist_ok=True)
+    vacuum = f"region_{VACUUM}"
+    known, own = (layout.step_folder(folder, "reduce") / vacuum for folder in (work, half))
+    if known.is_dir():  # what a method takes the probe's amplitude from is calibration, and shared
+        shutil.copytree(known, own, dirs_exist_ok=True)
     for method in methods.values():
         method(half, f"{inputs['calibrate']} {identity}")
 
@@ -171,41 +179,66 @@ def _curves(
 ) -> xr.Dataset:
     geometry, _, _ = read_calibration(work)
     variables: dict[str, xr.Variable] = {}
-    images = [dict(_images(half, reduced, settings, methods)) for half in halves]
-    for name, (step, first) in images[0].items():
+    images = [_images(half, geometry.scan_step, reduced, settings, methods) for half in halves]
+    for first, second in zip(*images, strict=True):
         curve = fourier_ring_correlation(
-            filled(first),
-            filled(images[1][name][1]),
-            geometry.scan_step,
-            band_limit=2 * geometry.aperture if step in BAND_LIMITED else np.inf,
+            first.values,
+            second.values,
+            first.pixel,
+            register=first.step in UNANCHORED,
+            band_limit=2 * geometry.aperture if first.step in BAND_LIMITED else np.inf,
         )
-        variables |= _variables(name, step, curve, settings)
+        on_scan = first.values.shape == images[0][0].values.shape
+        variables |= _variables(first, "" if on_scan else f"_{first.step}", curve, settings)
     facts = {"seed": settings.seed, "threshold": settings.threshold}
-    along = ("frequency", "pixels", "sigma")
-    return xr.Dataset(variables, attrs=facts).set_coords([n for n in along if n in variables])
+    along = [name for name in variables if name.startswith(("frequency", "pixels", "sigma"))]
+    return xr.Dataset(variables, attrs=facts).set_coords(along)
+
+
+class _Image(NamedTuple):
+    """An image of a half that is compared with that of the other half."""
+
+    name: str
+    step: str
+    values: np.ndarray
+    """(rows, columns) float64, or complex128 where it is an object."""
+    pixel: tuple[float, float]
+    """Size of a pixel [Å]."""
 
 
 def _images(
-    half: Path, reduced: ReduceSettings, settings: FrcSettings, methods: Mapping[str, Method]
-) -> Iterator[tuple[str, tuple[str, np.ndarray]]]:
-    """Images of a half that are compared: name, step that made it, (y, x) float64."""
+    half: Path,
+    scan_step: tuple[float, float],
+    reduced: ReduceSettings,
+    settings: FrcSettings,
+    methods: Mapping[str, Method],
+) -> list[_Image]:
+    found: list[_Image] = []
     if settings.virtual and reduced.annuli:
         events = open_store(layout.event_store(half))
         # What is not recorded is a hole in both halves, and would be taken for signal.
         filler, scale = Filler(events.unusable()), events.frame_scale()
         counts = read_array(layout.step_folder(half, "reduce"), "virtual").astype(np.float64)
         for detector, image in zip(reduced.annuli, filler.fill(counts * scale), strict=True):
-            yield detector.name, ("virtual", image)
+            found.append(_Image(detector.name, "virtual", image, scan_step))
     for step in methods:
         folder = layout.step_folder(half, step)
         for path in sorted(folder.glob("*_phase")):
-            yield path.name, (step, read_array(folder, path.name).astype(np.float64))
+            image = filled(read_array(folder, path.name).astype(np.float64))
+            found.append(_Image(path.name, step, image, scan_step))
+        if (folder / "object").is_dir():
+            # The object itself and not its phase, which would wrap where it is strong.
+            steps = (np.diff(read_array(folder, f"object_{axis}")).mean() for axis in "yx")
+            values = read_array(folder, "object").astype(np.complex128)
+            found.append(_Image(f"{step}_phase", step, values, tuple(map(float, steps))))  # type: ignore[arg-type]
+    return found
 
 
 def _variables(
-    name: str, step: str, curve: FrcCurve, settings: FrcSettings
+    image: _Image, grid: str, curve: FrcCurve, settings: FrcSettings
 ) -> dict[str, xr.Variable]:
-    """A curve with its axis and what follows from it."""
+    """A curve with its axis and what follows from it; ``grid`` ends the names of its axis."""
+    name, step = image.name, image.step
     found = {threshold: resolution(curve, threshold) for threshold in THRESHOLDS}
     lengths = {t: one.length if one.frequency else None for t, one in found.items()}
     facts = {
@@ -225,14 +258,14 @@ def _variables(
             "1",
             {"kind": "snr", "step": step},
         ),
-        "threshold_half_bit": (
+        f"threshold_half_bit{grid}": (
             curve.threshold("half_bit"), "half-bit threshold", "1", {"kind": "threshold"},
         ),
-        "frequency": (curve.frequency, "spatial frequency, middle of the ring", "1/Å", {}),
-        "pixels": (curve.pixels, "frequencies in the ring", "1", {}),
-        "sigma": (curve.sigma, "standard deviation of noise alone", "1", {}),
+        f"frequency{grid}": (curve.frequency, "spatial frequency, middle of the ring", "1/Å", {}),
+        f"pixels{grid}": (curve.pixels, "frequencies in the ring", "1", {}),
+        f"sigma{grid}": (curve.sigma, "standard deviation of noise alone", "1", {}),
     }  # fmt: skip
     return {
-        key: xr.Variable("frequency", values, {"long_name": words, "units": units} | more)
+        key: xr.Variable(f"frequency{grid}", values, {"long_name": words, "units": units} | more)
         for key, (values, words, units, more) in rows.items()
     }

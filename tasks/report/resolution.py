@@ -126,10 +126,11 @@ def _frc_chart(frc: xr.Dataset, names: list[str], which: str) -> Chart | None:
     series = [_series(frc, name, i, frc[name].values) for i, name in enumerate(names)]
     last = max(float(s.x[-1]) for s in series)
     guides = [Series(t, np.array([0.0, last]), np.full(2, float(t)), "guide") for t in CONSTANT]
+    grids = {frc[name].dims for name in names}
     guides += [
         Series("half-bit", *_over(frc, str(name)), "guide")
         for name, v in frc.data_vars.items()
-        if v.attrs.get("kind") == "threshold" and v.dims == frc[names[0]].dims
+        if v.attrs.get("kind") == "threshold" and v.dims in grids
     ]
     lowest = min((float(np.nanmin(s.y)) for s in series if np.isfinite(s.y).any()), default=0.0)
     return Chart(
@@ -145,7 +146,7 @@ def _frc_chart(frc: xr.Dataset, names: list[str], which: str) -> Chart | None:
         ),
         legend=(
             *((s.style, s.label) for s in series),
-            ("guide", "thresholds " + ", ".join(g.label for g in guides)),
+            ("guide", "thresholds " + ", ".join(dict.fromkeys(g.label for g in guides))),
         ),
         caption=(
             "Good: near 1 at low frequencies and one clear fall; a curve that stays up to the end "
@@ -184,9 +185,10 @@ def _snr_chart(frc: xr.Dataset, names: list[str]) -> Chart | None:
 
 
 def _ring_note(curve: xr.DataArray) -> str:
-    if not {"pixels", "sigma"} <= set(curve.coords):
+    along = {str(name).split("_")[0]: axis for name, axis in curve.coords.items()}
+    if not {"pixels", "sigma"} <= along.keys():
         return ""
-    pixels, sigma = (np.asarray(curve[name].values)[1:] for name in ("pixels", "sigma"))
+    pixels, sigma = (np.asarray(along[name].values)[1:] for name in ("pixels", "sigma"))
     return (
         f"{pixels.size} rings of {number(int(pixels.min()))} to {number(int(pixels.max()))} "
         f"frequencies; noise alone would spread by {number(float(sigma.max()), 2)} to "

@@ -108,6 +108,24 @@ def test_job_chooses_methods_and_threshold(noise, tmp_path):
     assert not (tmp_path / "out" / "x" / "results.zarr" / "frc").exists()
 
 
+def test_object_on_a_grid_of_its_own_has_an_axis_of_its_own(noise, tmp_path):
+    keys = {
+        "steps": ["dpc", "epie", "frc"], "aberrations": {"C10": 50},
+        "epie": {"iterations": 3, "window": [16, 40, 16, 40]},
+        "frc": {"methods": ["dpc", "epie"]},
+    }  # fmt: skip
+    mill(tmp_path / "out", noise / "noise.npy", **keys)
+    results, curves = opened(tmp_path / "out")
+    step = float(results.y_obj[1] - results.y_obj[0])
+    assert curves.epie_phase.dims == ("frequency_epie",)
+    assert float(curves.frequency_epie[-1]) == pytest.approx(0.5 / step, rel=0.05)
+    assert curves.epie_phase.size == curves.pixels_epie.size == curves.sigma_epie.size
+    assert curves.epie_phase.attrs["resolution_angstrom"] is None
+    assert curves.dpc_phase.dims == ("frequency",)
+    page = (tmp_path / "out" / "x" / "report.html").read_text(encoding="utf-8")
+    assert "Phase, iterative ptychography (ePIE): —" in page
+
+
 def test_killed_step_goes_on_and_gives_the_same_curves(noise, tmp_path):
     mill(tmp_path / "out", noise / "noise.npy")
     work = layout.work_folder(tmp_path / "out", "x")
