@@ -1,10 +1,12 @@
-"""Read speed of electron-counted files: the reader beside plain h5py, in one run, in CPU time.
+"""Time to read an electron-counted file, and to ingest it, beside h5py alone, in one run.
 
-    python benchmarks/ingest.py [FILE ...] [--repeats 5]
+    PYTHONPATH=. .venv/bin/python benchmarks/ingest.py [FILE ...] [--repeats 5]
 
-Without a file, one of 512 x 512 positions with 100 electrons each is made in a temporary folder.
-h5py reads the ragged rows in blocks and does nothing with them; the reader also finds the layout,
-checks every index, sorts what is not sorted and says which frames are missing.
+Without a file, two are made in a temporary folder: 512 x 512 positions with 100 electrons each, and
+128 x 128 with 2,000. h5py reads the ragged rows in blocks and does nothing with them; *reader*
+finds the layout, checks and sorts every index and says which frames are missing; *ingest* reads,
+surveys, compresses, checksums, hashes and publishes the event store. In CPU time of all threads;
+the last column adds the SHA-256 of the recording itself, which a night takes once.
 """
 
 import argparse
@@ -14,13 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
-import numpy as np
 
+from benchmarks.counted_scan import write_scan
 from tasks.formats.detect import open_recording
-from tasks.formats.stempy_layout import FRAMES, POSITIONS, read_layout
-from tasks.ingest import slab_rows_for
+from tasks.formats.stempy_layout import FRAMES, read_layout
+from tasks.ingest import ReaderOptions, ingest, slab_rows_for
+from tasks.store import layout
+from tasks.store.publish import hash_file
+from tasks.store.source import Source, fingerprint
 
 ROWS_AT_ONCE = 8192
+TARGET = 3
+MADE = {"512x512_100e.h5": (512, 100), "128x128_2000e.h5": (128, 2060)}
 
 
 def main() -> None:
@@ -29,27 +36,45 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    print(f"{'file':32} {'events':>12} {'h5py [s]':>9} {'reader [s]':>10} {'ratio':>6}")
+    columns = ("h5py", "reader", "ingest", "+ sha256", "B/event", "reader x", "ingest x", "all x")
+    print(f"{'file':20} {'events':>11} " + " ".join(f"{name:>8}" for name in columns))
     with tempfile.TemporaryDirectory() as folder:
-        for file in options.files or [simulated(Path(folder) / "512x512_100e.h5")]:
-            read_whole(file)  # compiled, and in the page cache
-            plain = least(read_with_h5py, file, options.repeats)
-            ours = least(read_whole, file, options.repeats)
-            print(
-                f"{file.name:32} {read_whole(file):12d} {plain:9.3f} {ours:10.3f} "
-                f"{ours / plain:6.2f}"
-            )
+        for name, size in MADE.items() if not options.files else ():
+            options.files.append(Path(folder) / name)
+            write_scan(options.files[-1], *size)
+        for file in options.files:
+            print_row(file, Path(folder), options.repeats)
 
 
-def least(read: Callable[[Path], int], file: Path, repeats: int) -> float:
-    """Least CPU time of some runs [s]: other work on the machine only ever adds to it."""
-    times = []
-    for _ in range(repeats):
-        read_layout.cache_clear()
-        start = time.process_time()
-        read(file)
-        times.append(time.process_time() - start)
-    return min(times)
+def print_row(file: Path, folder: Path, repeats: int) -> None:
+    """Measure one file: seconds, bytes an event in the store, and ratios to h5py alone."""
+    source = fingerprint(file, folder / "source.json")
+    jobs: tuple[Callable[[], object], ...] = (
+        lambda: read_with_h5py(file),
+        lambda: read_whole(file),
+        lambda: ingest_whole(source, folder),
+        lambda: hash_file(file),
+    )
+    times = [float("inf")] * len(jobs)
+    for _ in range(repeats + 1):  # in turn, so that a busy moment does not fall on one alone
+        for n, job in enumerate(jobs):
+            read_layout.cache_clear()
+            start = time.process_time()
+            job()
+            times[n] = min(times[n], time.process_time() - start)
+    plain, reader, whole, sha = times
+    events, store = read_whole(file), layout.event_store(folder)
+    size = sum(part.stat().st_size for part in store.rglob("*") if part.is_file())
+    print(
+        f"{file.name[:20]:20} {events:11d} {plain:8.3f} {reader:8.3f} {whole:8.3f} {sha:8.3f} "
+        f"{size / events:8.2f} {reader / plain:8.2f} {whole / plain:8.2f} "
+        f"{(whole + sha) / plain:8.2f}   target of ingest: {TARGET}"
+    )
+
+
+def ingest_whole(source: Source, folder: Path) -> None:
+    """Make the event store anew, in this process."""
+    ingest(source, folder, ReaderOptions(), force=True)
 
 
 def read_with_h5py(path: Path) -> int:
@@ -70,23 +95,6 @@ def read_whole(path: Path) -> int:
         recording.read_rows(first, min(first + step, rows)).indices.size
         for first in range(0, rows, step)
     )
-
-
-def simulated(path: Path, side: int = 512, electrons: int = 100, detector: int = 576) -> Path:
-    """A file of layout 3 with as many electrons per frame, by chance."""
-    rng = np.random.default_rng(0)
-    with h5py.File(path, "w") as file:
-        file.attrs["version"] = 3
-        frames = file.create_dataset(FRAMES, (side * side,), h5py.vlen_dtype(np.uint32))
-        frames.attrs["Nx"] = frames.attrs["Ny"] = detector
-        for first in range(0, side * side, ROWS_AT_ONCE):
-            rows = np.empty(ROWS_AT_ONCE, object)
-            for n, count in enumerate(rng.poisson(electrons, ROWS_AT_ONCE)):
-                rows[n] = np.sort(rng.integers(0, detector**2, count, dtype=np.uint32))
-            frames[first : first + ROWS_AT_ONCE] = rows
-        positions = file.create_dataset(POSITIONS, data=np.arange(side * side))
-        positions.attrs["Nx"] = positions.attrs["Ny"] = side
-    return path
 
 
 if __name__ == "__main__":

@@ -132,3 +132,13 @@ def test_more_electrons_in_a_bin_than_16_bits_hold(twin):
     indices = np.full(70_001, 3 * 9 + 5, np.uint32)
     found = reduce_events(twin(np.array([0, 70_001])), twin(indices), plan, dense_dtype=np.uint32)
     assert found.dense.max() == found.dense_kept == 70_001
+
+
+@pytest.mark.parametrize("number", [1, 8, 9])
+def test_any_number_of_masks_of_long_frames(twin, number):
+    rng = np.random.default_rng(0)
+    masks = rng.random((number, *DETECTOR)) < 0.5
+    counts = rng.poisson(60, size=(3, *DETECTOR))  # more than 8 bits count of one class
+    found = reduce_events(*map(twin, as_events(counts)), plan_pixels(DETECTOR, masks=masks))
+    expected = [(counts * mask).sum(axis=(1, 2)) for mask in masks]
+    np.testing.assert_array_equal(found.virtual, expected)
