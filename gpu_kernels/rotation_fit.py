@@ -12,6 +12,7 @@ from math import atan2, pi, sqrt
 
 import numpy as np
 import scipy.fft
+from numba import njit
 
 from gpu_kernels.scan_modes import scan_window, window_correlation
 
@@ -79,20 +80,20 @@ def fit_rotation(
     if known.sum() < 16:
         raise ValueError(f"only {known.sum()} positions of {known.size} have a centre of mass")
     row, col = (np.where(known, com - com[known].mean(), 0.0) for com in (com_row, com_col))
-    parts = _real_space if band is None else _band_limited
-    fits = {}
-    for mirror in (False, True) if flip is None else (flip, not flip):
-        y, x = (col, row) if mirror else (row, col)
-        fits[mirror] = _least_curl(*parts(y, x, scan_step, known, band))
+    if band is None:
+        powers, samples = _real_space(row, col, known, *scan_step)
+    else:
+        powers, samples = _band_limited(row, col, scan_step, known, band)
+    fits = {
+        mirror: _least_curl(*map(float, powers[int(mirror)]), samples) for mirror in (False, True)
+    }
     best = flip if flip is not None else min(fits, key=lambda mirror: fits[mirror][1])
     rotation, ratio, sigma = fits[best]
     return RotationFit(rotation, best, ratio, fits[not best][1], sigma)
 
 
-def _least_curl(divergence, curl, samples):
+def _least_curl(dd, cc, cd, samples):
     """Angle, ratio and uncertainty; the direction of the longer axis of the (D, C) cloud."""
-    dd, cc = float((np.abs(divergence) ** 2).sum()), float((np.abs(curl) ** 2).sum())
-    cd = float((curl * np.conj(divergence)).real.sum())
     rotation = 0.5 * atan2(2 * cd, dd - cc)
     half, apart = (dd + cc) / 2, sqrt(((dd - cc) / 2) ** 2 + cd**2)
     if apart <= 1e-12 * half or samples < 2:
@@ -102,17 +103,33 @@ def _least_curl(divergence, curl, samples):
     return rotation % pi, small / large, min(sigma, pi / sqrt(12))
 
 
-def _real_space(row, col, scan_step, known, band):
-    """Central differences where all four neighbours are known; band is of no use here."""
-    inner = known[1:-1, 1:-1] & known[2:, 1:-1] & known[:-2, 1:-1]
-    inner &= known[1:-1, 2:] & known[1:-1, :-2]
-    down = [(com[2:, 1:-1] - com[:-2, 1:-1])[inner] / (2 * scan_step[0]) for com in (row, col)]
-    right = [(com[1:-1, 2:] - com[1:-1, :-2])[inner] / (2 * scan_step[1]) for com in (row, col)]
-    return down[0] + right[1], right[0] - down[1], float(inner.sum())
+@njit(nogil=True, cache=True)
+def _real_space(row, col, known, step_y, step_x):
+    """ΣD², ΣC² and ΣCD of both mirrors, by central differences where all neighbours are known."""
+    powers, samples = np.zeros((2, 3)), 0.0
+    for y in range(1, row.shape[0] - 1):
+        for x in range(1, row.shape[1] - 1):
+            if not (known[y, x] and known[y + 1, x] and known[y - 1, x]):
+                continue
+            if not (known[y, x + 1] and known[y, x - 1]):
+                continue
+            samples += 1.0
+            down_row = (row[y + 1, x] - row[y - 1, x]) / (2 * step_y)
+            down_col = (col[y + 1, x] - col[y - 1, x]) / (2 * step_y)
+            right_row = (row[y, x + 1] - row[y, x - 1]) / (2 * step_x)
+            right_col = (col[y, x + 1] - col[y, x - 1]) / (2 * step_x)
+            for mirror in range(2):
+                divergence, curl = down_row + right_col, right_row - down_col
+                if mirror == 1:
+                    divergence, curl = down_col + right_row, right_col - down_row
+                powers[mirror, 0] += divergence * divergence
+                powers[mirror, 1] += curl * curl
+                powers[mirror, 2] += curl * divergence
+    return powers, samples
 
 
 def _band_limited(row, col, scan_step, known, band):
-    """Longitudinal and transverse parts of each frequency, which differ from D and C by |Q|.
+    """The same of the longitudinal and transverse parts, which differ from D and C by |Q|.
 
     Without that factor the noise, which is white, does not grow with frequency.
     """
@@ -127,6 +144,10 @@ def _band_limited(row, col, scan_step, known, band):
     if not inside.any():
         raise ValueError(f"the scan has no frequency between {band[0]:.3g} and {band[1]:.3g} 1/Å")
     u_y, u_x = (np.broadcast_to(part, q.shape)[inside] / q[inside] for part in (q_y, q_x))
-    along_row, along_col = modes[0][inside], modes[1][inside]
-    samples = 2 * inside.sum() / window_correlation(window)
-    return u_y * along_row + u_x * along_col, u_x * along_row - u_y * along_col, float(samples)
+    powers = []
+    for y, x in ((0, 1), (1, 0)):
+        along_y, along_x = modes[y][inside], modes[x][inside]
+        along, across = u_y * along_y + u_x * along_x, u_x * along_y - u_y * along_x
+        pairs = ((along, along), (across, across), (across, along))
+        powers.append([float(np.vdot(one, other).real) for one, other in pairs])
+    return powers, 2 * float(inside.sum()) / window_correlation(window)
