@@ -84,16 +84,15 @@ def fit_rotation(
         powers, samples = _real_space(row, col, known, *scan_step)
     else:
         powers, samples = _band_limited(row, col, scan_step, known, band)
-    fits = {
-        mirror: _least_curl(*map(float, powers[int(mirror)]), samples) for mirror in (False, True)
-    }
+    fits = {mirror: _least_curl(powers[int(mirror)], samples) for mirror in (False, True)}
     best = flip if flip is not None else min(fits, key=lambda mirror: fits[mirror][1])
     rotation, ratio, sigma = fits[best]
     return RotationFit(rotation, best, ratio, fits[not best][1], sigma)
 
 
-def _least_curl(dd, cc, cd, samples):
+def _least_curl(powers, samples):
     """Angle, ratio and uncertainty; the direction of the longer axis of the (D, C) cloud."""
+    dd, cc, cd = (float(power) for power in powers)
     rotation = 0.5 * atan2(2 * cd, dd - cc)
     half, apart = (dd + cc) / 2, sqrt(((dd - cc) / 2) ** 2 + cd**2)
     if apart <= 1e-12 * half or samples < 2:
