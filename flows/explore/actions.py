@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from bokeh.layouts import column, row
-from bokeh.models import Button, ColumnDataSource, CustomJS, Select, TextInput
+from bokeh.models import Button, CustomJS, Select, TextInput
 
 from flows.explore.opening import ExploreError
 from flows.explore.saving import entry_of, save_to_job, save_to_store, tuned_values
@@ -28,7 +28,7 @@ EXPORTS = (
     ("virtual1.tif", "detector B (TIFF)"),
 )  # fmt: skip
 DOWNLOAD = """
-const [name, mime, text] = [source.data.name[0], source.data.mime[0], source.data.text[0]];
+const [name, mime, text] = cb_obj.tags;
 const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const link = document.createElement("a");
 link.href = URL.createObjectURL(new Blob([bytes], {type: mime}));
@@ -61,8 +61,7 @@ class Actions:
             title="export", options=list(EXPORTS), value="figure.png", width=200, name="what"
         )
         self.export = Button(label="Export", width=100, margin=(24, 5, 5, 5), name="export")
-        self.file = ColumnDataSource({"name": [], "mime": [], "text": []})
-        self.file.js_on_change("data", CustomJS(args={"source": self.file}, code=DOWNLOAD))
+        self.export.js_on_change("tags", CustomJS(code=DOWNLOAD))
         self.auto.on_click(self._auto)
         self.reset.on_click(lambda: page.show_trial(page.recording.trial))
         self.to_job.on_click(lambda: self._save(self._to_job))
@@ -150,15 +149,13 @@ class Actions:
 
         def work() -> Callable[[], None]:
             data = _file(chosen, drawn, name, trial)
-            stem, kind = chosen.split(".")
-            columns = {
-                "name": [f"{name}-{stem}.{kind}"], "mime": [MIME[kind]],
-                "text": [base64.b64encode(data).decode("ascii")],
-            }  # fmt: skip
+            kind = chosen.split(".")[1]
+            file = f"{name}-{chosen}"
+            text = base64.b64encode(data).decode("ascii")
 
             def finish() -> None:
-                self.file.data = columns
-                page.say(f"Exported {columns['name'][0]} ({len(data) / 1e6:.1f} MB).")
+                self.export.tags = [file, MIME[kind], text]  # the browser takes it from there
+                page.say(f"Exported {file} ({len(data) / 1e6:.1f} MB).")
 
             return finish
 

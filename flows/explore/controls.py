@@ -33,10 +33,10 @@ class Control:
         self._changed, self._refused, self._quiet = changed, refused, False
         low, high = quantity.span(quantity.around)
         label = f"{quantity.label} [{quantity.unit}]"
-        self.box = TextInput(title=label, value="0", width=104, name=f"box-{quantity.key}")
+        self.box = TextInput(title=label, value="0", width=104, css_classes=[f"box-{quantity.key}"])
         self.slider = Slider(
             start=low, end=high, step=quantity.step, value=quantity.around, show_value=False,
-            tooltips=False, width=188, margin=(24, 5, 5, 5), name=f"slider-{quantity.key}",
+            tooltips=False, width=188, margin=(24, 5, 5, 5), css_classes=[f"slider-{quantity.key}"],
         )  # fmt: skip
         self.box.on_change("value", self._typed)
         self.slider.on_change("value", self._slid)
@@ -46,13 +46,14 @@ class Control:
         """Both, side by side."""
         return row(self.box, self.slider)
 
-    def show(self, value: float) -> None:
-        """Show a value without reporting it as a change."""
+    def show(self, value: float, typed: bool = False) -> None:
+        """Show a value without reporting it as a change; what was typed stays as it was typed."""
         self.value = value
         self._quiet = True
         self.slider.start, self.slider.end = self.quantity.span(value)
         self.slider.value = value
-        self.box.value = _text(value)
+        if not typed:
+            self.box.value = _text(value)
         self._quiet = False
 
     def _typed(self, attribute: str, old: str, new: str) -> None:
@@ -68,7 +69,7 @@ class Control:
             self.show(self.value)
             return
         try:
-            self.show(self.quantity.check(number))
+            self.show(self.quantity.check(number), typed=True)
         except ValueError as error:
             self._refused(str(error))
             self.show(self.value)

@@ -145,9 +145,9 @@ class Picture:
         self.mapper.update(low=low, high=high)
         self.source.data = _columns(for_display(image), frame, **more)
 
-    def show_colours(self, pixels: np.ndarray, frame: Frame) -> None:
+    def show_colours(self, pixels: np.ndarray, frame: Frame, **more: Any) -> None:
         """Show pixels that are colours already, (rows, cols) uint32."""
-        self.source.data = _columns(pixels, frame)
+        self.source.data = _columns(pixels, frame, **more)
 
 
 def _columns(pixels: np.ndarray, frame: Frame, **more: Any) -> dict[str, list[Any]]:

@@ -33,7 +33,7 @@ ESTIMATES: tuple[tuple[Estimate, str], ...] = (
 )  # fmt: skip
 NAMES = {"wpo": "Weak-phase estimate", "both": "SSB, both sidebands",
          "left": "SSB, left sideband", "right": "SSB, right sideband"}  # fmt: skip
-LARGE, SMALL = 500, 225
+LARGE, SMALL = 480, 205
 WATCH_EVERY = 2000
 """How often the page looks whether the store is still there [ms]."""
 
@@ -191,7 +191,7 @@ class Page:
             RangeSlider(
                 title=f"{name} [mrad]", start=0, end=round(widest, 2), value=span,
                 step=round(disk / 50, 3), width=SMALL - 20, bar_color=colour,
-                name=f"detector-{name}",
+                css_classes=[f"detector-{name}"],
             )
             for name, span, colour in zip("AB", spans, (BLUE, ORANGE), strict=True)
         ]  # fmt: skip
@@ -267,7 +267,7 @@ class Page:
         elif drawn.part == "trotters":
             for picture, sheet in zip((self.before, self.after), drawn.images, strict=True):
                 frame = Frame(0, 0, sheet.shape[1], sheet.shape[0])
-                picture.show_colours(sheet, frame)
+                picture.show_colours(sheet, frame, C10=drawn.wish.trial.aberrations.C10)
                 picture.fit(frame)
         elif drawn.part == "virtual":
             for picture, image in zip(self.virtual, drawn.images, strict=True):

@@ -1,7 +1,7 @@
 """How far a calibration can be moved: what a slider spans, and what no data could show."""
 
 from dataclasses import dataclass
-from math import floor, log10, pi
+from math import ceil, floor, log10, pi
 
 from models.aberrations import CARTESIAN, NAMES, ORDERS, Aberrations
 from models.geometry import Geometry
@@ -33,9 +33,10 @@ class Quantity:
         return next(m * power for m in (5, 2, 1) if m * power <= rough * (1 + 1e-9))
 
     def span(self, value: float) -> tuple[float, float]:
-        """Start and end of a slider that has the value well inside."""
-        reach = max(self.reach, 1.5 * abs(value - self.around))
-        return max(self.least, self.around - reach), min(self.most, self.around + reach)
+        """Start and end of a slider that has the value well inside; its stops are round."""
+        reach, step = max(self.reach, 1.5 * abs(value - self.around)), self.step
+        low, high = max(self.least, self.around - reach), min(self.most, self.around + reach)
+        return floor(low / step) * step, ceil(high / step) * step
 
     def check(self, value: float) -> float:
         """The value itself.

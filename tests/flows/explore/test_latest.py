@@ -1,0 +1,37 @@
+"""Only the newest wish is served, and the page's thread never waits."""
+
+import threading
+
+from flows.explore.latest import Latest
+
+
+def test_overtaken_wishes_are_never_begun_and_the_last_is():
+    begun, free, done = [], threading.Event(), threading.Event()
+
+    def serve(wish, overtaken):
+        begun.append(wish)
+        free.wait(10)
+        if wish == 9:
+            assert not overtaken()
+            done.set()
+        else:
+            assert overtaken()
+
+    latest = Latest(serve)
+    latest.ask(0)
+    while not begun:
+        pass
+    for wish in range(1, 10):
+        latest.ask(wish)
+    free.set()
+    assert done.wait(10)
+    assert begun == [0, 9]
+    latest.close()
+
+
+def test_a_closed_worker_ends():
+    latest = Latest(lambda wish, overtaken: None)
+    latest.ask(1)
+    latest.close()
+    latest._thread.join(10)
+    assert not latest._thread.is_alive()
