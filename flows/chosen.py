@@ -5,10 +5,12 @@ from math import floor
 from flows.dataset import Dataset
 from flows.options import Area, DenseOptions, RadialOptions, VirtualDetector
 from tasks.array_files import ArrayFile, read_positions, read_probe
+from tasks.cnn import CnnSettings
 from tasks.dense import DenseError, DenseSettings
 from tasks.detectors import Annulus, MaskDetector, RadialSettings, standard_annuli
 from tasks.epie import EpieSettings, algorithm
 from tasks.masks import MaskFile
+from tasks.network import NetworkSettings
 from tasks.reduce import ReduceSettings
 from tasks.regions import VACUUM, Region
 
@@ -64,15 +66,19 @@ def chosen_reductions(
     return settings
 
 
+def chosen_cnn(dataset: Dataset) -> CnnSettings:
+    """How a dataset's job uses a network; its files are read and remembered."""
+    one = dataset.cnn
+    network = NetworkSettings(one.network, one.train, one.threshold, one.steps)
+    return CnnSettings(network, _probe(dataset), one.stride)
+
+
 def chosen_epie(dataset: Dataset) -> EpieSettings:
     """What a dataset's job reconstructs iteratively; its files are read and remembered."""
     one = dataset.epie
-    probe: str | ArrayFile = dataset.probe or "aberrations"
-    if probe not in ("aberrations", "vacuum"):
-        probe = ArrayFile.at(str(probe), read_probe)
     return EpieSettings(
         algorithm=algorithm(one.method, one.model_dump()),
-        probe=probe,
+        probe=_probe(dataset),
         positions=None if one.positions is None else ArrayFile.at(one.positions, read_positions),
         window=one.window,
         bin=one.bin,
@@ -87,6 +93,12 @@ def _detector(one: VirtualDetector, per_mrad: float) -> Annulus | MaskDetector:
     assert one.inner_mrad is not None
     assert one.outer_mrad is not None
     return Annulus(name, one.inner_mrad * per_mrad, one.outer_mrad * per_mrad)
+
+
+def _probe(dataset: Dataset) -> str | ArrayFile:
+    if dataset.probe in (None, "vacuum"):
+        return dataset.probe or "aberrations"
+    return ArrayFile.at(str(dataset.probe), read_probe)
 
 
 def _region(name: str, area: Area) -> Region:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from flows.options import (
+    CnnOptions,
     DenseOptions,
     DpcOptions,
     EpieOptions,
@@ -21,7 +22,7 @@ from flows.options import (
 )
 from models.aberrations import NAMES, Aberrations
 
-StepName = Literal["virtual", "dpc", "ssb", "epie", "frc"]
+StepName = Literal["virtual", "dpc", "ssb", "cnn", "epie", "frc"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
 """Steps that a job may ask for, in the order in which they run."""
 DEFAULT_STEPS: tuple[StepName, ...] = ("virtual", "dpc", "ssb", "frc")
@@ -150,6 +151,8 @@ class Dataset(Options):
     probe: str | None = Field(default=None, examples=["probe.npy", "vacuum"])
     """What iterative methods start from: an .npy file with a measured complex probe, or `vacuum`,
     the amplitude of the vacuum's pattern with the calibrated phases; absent: the aberrations."""
+    cnn: CnnOptions = Field(default=CnnOptions(), examples=[{"train": "never"}])
+    """The phase by a neural network."""
     epie: EpieOptions = Field(default=EpieOptions(), examples=[{"iterations": 100}])
     """Iterative ptychography."""
 

@@ -139,6 +139,9 @@ def _with_full_paths(job: Job, folder: Path) -> Job:
                 "probe": dataset.probe
                 if dataset.probe in (None, "vacuum")
                 else full(dataset.probe),
+                "cnn": dataset.cnn.model_copy(
+                    update={"network": dataset.cnn.network and full(dataset.cnn.network)}
+                ),
                 "epie": moved_positions(dataset.epie),
             }
         )
@@ -250,6 +253,9 @@ def _probe_and_positions(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -
     if dataset.epie.method == "sequential" and dataset.epie.batch_size not in (None, 1):
         text = "the sequential method takes one position at a time; leave batch_size away"
         faults.append(fault(lines, (*at, "epie", "batch_size"), text))
+    if dataset.cnn.network is not None and not Path(dataset.cnn.network).is_file():
+        text = f"no such file: {dataset.cnn.network}"
+        faults.append(fault(lines, (*at, "cnn", "network"), text))
     if dataset.probe == "vacuum" and dataset.vacuum is None:
         text = "the dataset has no vacuum; give 'vacuum: auto' or its window as well"
         faults.append(fault(lines, (*at, "probe"), text))

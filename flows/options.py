@@ -177,6 +177,22 @@ class Tuning(Options):
     """Values after: those that the dataset has, until somebody edits it."""
 
 
+class CnnOptions(Options):
+    """The phase from single patterns by a neural network, stitched."""
+
+    network: str | None = Field(default=None, examples=["mine.safetensors"])
+    """A network from `phasemill train`; absent: the one that comes along, for every probe."""
+    train: Literal["auto", "always", "never"] = "auto"
+    """Whether it is first trained for the dataset's probe and dose: where its error is above
+    `threshold`, always, or never."""
+    threshold: float = Field(default=1.25, ge=1)
+    """For `auto`: so many times the error that counting noise alone leaves."""
+    steps: int = Field(default=300, ge=1, le=1_000_000)
+    """Of that training; 256 patterns each."""
+    stride: int = Field(default=1, ge=1, le=64, examples=[2])
+    """Take every so many scan positions along both axes."""
+
+
 class EpieOptions(Options):
     """Iterative ptychography."""
 

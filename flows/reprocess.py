@@ -11,7 +11,7 @@ from distributed import Client
 from prefect import flow
 from rich.console import Console
 
-from flows.chosen import chosen_epie, chosen_reductions
+from flows.chosen import chosen_cnn, chosen_epie, chosen_reductions
 from flows.clusters import cluster
 from flows.dataset import STEPS, Dataset
 from flows.progress import step_lines
@@ -20,6 +20,7 @@ from tasks import results
 from tasks.calibrate import calibrate
 from tasks.calibration.given import Given
 from tasks.calibration.tuned import with_tuned
+from tasks.cnn import cnn
 from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
 from tasks.epie import reconstruct
@@ -32,7 +33,7 @@ from tasks.store.events import EventStore, open_store
 from tasks.store.publish import Manifest
 from tasks.store.source import Source, fingerprint
 
-ORDER = ("ingest", "disk", "reduce", "calibrate", "dpc", "ssb", "epie", "frc", "results")
+ORDER = ("ingest", "disk", "reduce", "calibrate", "dpc", "ssb", "cnn", "epie", "frc", "results")
 """Steps in the order in which they run; to redo one redoes all that follow."""
 
 take_fingerprint = step(fingerprint)
@@ -41,7 +42,7 @@ measure_bright_field_disk = step(measure_disk)
 reduce_events = step(reduce)
 calibrate_microscope = step(calibrate)
 PHASES: dict[str, Callable[..., tuple[Manifest, bool]]] = {
-    "dpc": dpc, "ssb": ssb, "epie": reconstruct,
+    "dpc": dpc, "ssb": ssb, "cnn": cnn, "epie": reconstruct,
 }  # fmt: skip
 """Steps that make phase images from the calibrated reductions, in the order in which they run."""
 retrieve_phase = {name: step(function) for name, function in PHASES.items()}
@@ -139,6 +140,7 @@ def phase_options(
     options: dict[str, Callable[[], dict[str, Any]]] = {
         "dpc": lambda: {"settings": DpcSettings(**dataset.dpc.model_dump())},
         "ssb": lambda: {"reduced": reduced, "settings": ssb_settings, "client": client},
+        "cnn": lambda: {"settings": chosen_cnn(dataset), "client": client},
         "epie": lambda: {"settings": chosen_epie(dataset), "client": client},
     }
     return {name: options[name]() for name in PHASES if name in dataset.steps}

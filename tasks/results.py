@@ -14,6 +14,7 @@ import xarray as xr
 
 from models.geometry import Geometry
 from tasks.calibrate import read_calibration
+from tasks.cnn_results import cnn_flags, cnn_variables
 from tasks.epie_results import epie_flags, epie_variables
 from tasks.frc import read_curves
 from tasks.reduce import ReduceSettings
@@ -69,7 +70,7 @@ class Gathered:
     reduced: xr.Dataset
     """Variables of the reduction."""
     iterative: xr.Dataset
-    """Variables of ePIE, empty without it."""
+    """Variables of ePIE and of the network, empty without them."""
     images: dict[str, tuple[np.ndarray, str, dict[str, Any]]]
     """(y, x) image, name of the step that made it, its parameters; by variable."""
     job: dict[str, Any]
@@ -251,7 +252,11 @@ def gather(
     iterative, flags = xr.Dataset(), []
     for manifest, _ in steps:
         if manifest.step == "epie":
-            iterative, flags = epie_variables(work, manifest), epie_flags(manifest)
+            iterative = iterative.merge(epie_variables(work, manifest))
+            flags += epie_flags(manifest)
+        if manifest.step == "cnn":
+            iterative = iterative.merge(cnn_variables(work, manifest))
+            flags += cnn_flags(work, manifest)
         for one, image in read_step(
             work, manifest.step, list(IMAGES_OF.get(manifest.step, ()))
         ).items():

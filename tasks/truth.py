@@ -87,7 +87,11 @@ def compare(folder: Path, truth: Path) -> Comparison:
         xr.open_zarr(folder / layout.RESULTS, chunks=None, consolidated=False) as results,
     ):
         phase, step = known["phase"], tuple(known["scan_step"])
-        names = sorted(name for name in map(str, results.data_vars) if name.endswith("_phase"))
+        names = sorted(
+            str(name)
+            for name, image in results.data_vars.items()
+            if str(name).endswith("_phase") and image.dims == ("y", "x")
+        )
         if shapes := {results[n].shape for n in names} - {phase.shape}:
             raise TruthError(
                 f"{folder}: images of {shapes.pop()} pixels, the specimen of {truth} has "

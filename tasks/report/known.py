@@ -133,11 +133,12 @@ KNOWN = {
         "Good: as along y; one value in each scan line is a wrong line start.",
         "cividis",
     ),
-    "trust": Kind(
-        "Trust in the network's phase",
+    "cnn_misfit": Kind(
+        "Misfit of the network's phase",
         OTHER,
-        "Good: high everywhere on the specimen; low values mark where the patches disagree.",
-        "cividis",
+        "Good: 1 everywhere, which is counting noise; where it is greater, the network's phase "
+        "does not explain the patterns and is not to be believed.",
+        "magma",
     ),
     "electrons": Kind(
         "Electrons at each position",
@@ -191,7 +192,7 @@ def kind_of(name: str, variable: xr.DataArray) -> Kind:
 
 def image_names(results: xr.Dataset) -> list[str]:
     """Names of the images over specimen and probe, known ones first and in their order."""
-    dims = ({"y", "x"}, {"y_obj", "x_obj"}, {"y_probe", "x_probe"})
+    dims = ({"y", "x"}, {"y_obj", "x_obj"}, {"y_cnn", "x_cnn"}, {"y_probe", "x_probe"})
     names = [str(n) for n, v in results.data_vars.items() if v.ndim == 2 and set(v.dims) in dims]
     names = [n for n in names if results[n].dtype.kind in "fiub" and results[n].size]
     return in_order(names)

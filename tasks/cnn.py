@@ -1,0 +1,337 @@
+"""CNN: the phase from single patterns by a network, stitched; and how far to trust it.
+
+Nothing is iterated over the scan: every pattern is turned into a patch of phases on its own, in
+parallel, and the patches are stitched in one linear solve (Chang et al., Phys. Rev. Lett. 130,
+016101 (2023)). The network that comes along serves every probe; it is tested on patterns simulated
+for the dataset's own probe and dose, and trained on for a little while where that pays.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.fft
+import torch
+import zarr
+from distributed import Client
+
+from gpu_kernels.stitch import stitch
+from models.forward import head_size, unit_probe
+from models.geometry import Geometry
+from models.retrieval import misfits, patch_weights, retrieve
+from models.weights import load_network
+from tasks.array_files import ArrayFile, read_probe
+from tasks.calibrate import read_calibration
+from tasks.network import NetworkSettings, make_network
+from tasks.object_image import along_scan
+from tasks.patterns import (
+    PatternGrid,
+    choose_grid,
+    given_probe,
+    modelled_probe,
+    probe_positions,
+    read_patterns,
+)
+from tasks.regions import VACUUM
+from tasks.store import layout
+from tasks.store.events import (
+    EventStore,
+    create_array,
+    open_for_writing,
+    open_store,
+    read_array,
+    write_array,
+)
+from tasks.store.publish import Manifest, finished_unit, published, record_unit
+from tasks.units import run_units
+
+VERSION = 1
+SIDE = 32
+"""Binned pixels along a side of a pattern: what networks see."""
+DISK_RADIUS = 7.5
+"""Of the bright-field disk, in binned pixels, as near as whole bins come: twice the disk and all
+that weak scattering does to it fit into a pattern."""
+LARGEST_HEAD = 20
+"""Side of the largest patch; a probe that needs more does not fit into the window [px]."""
+SAMPLED = 4096
+"""Patterns that the mean dose is taken from."""
+GENTLE = 8
+"""Phases are turned to the scan's axes as e^(iφ/8): no phase that occurs then wraps."""
+NETWORK, PATCHES = "network.safetensors", "patches"
+
+
+class CnnError(ValueError):
+    """Data that no network of 32 x 32 patterns can be used for."""
+
+
+@dataclass(frozen=True)
+class CnnSettings:
+    """Which network, which positions."""
+
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    probe: str | ArrayFile = "aberrations"
+    """``aberrations``, ``vacuum`` (its amplitude, with the calibrated phases), or a file."""
+    stride: int = 1
+    """Take every so many positions of the scan along both axes."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides the result; a file counts by what is in it."""
+        file = {"probe": self.probe.parameters} if isinstance(self.probe, ArrayFile) else {}
+        return asdict(self) | {"network": self.network.parameters} | file
+
+
+def cnn(
+    work: Path,
+    identity_of_calibration: str,
+    settings: CnnSettings,
+    client: Client | None = None,
+    force: bool = False,
+) -> tuple[Manifest, bool]:
+    """Retrieve the phase with a network.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the dataset's steps.
+    identity_of_calibration : str
+        Identity of the calibration, which stands for all that comes before it.
+    settings : CnnSettings
+        What to do.
+    client, force
+        As for every step.
+
+    Returns
+    -------
+    manifest : Manifest
+        Of the step's folder: ``phase`` (rows, cols) float32 [rad] along the axes of the scan, with
+        ``phase_y`` and ``phase_x`` [Å]; ``misfit`` (scan_y, scan_x) float32, 1 where the stitched
+        phase explains the pattern and NaN where there is none; ``network.safetensors``, what
+        retrieved it. Its summary has ``sampling`` [Å], ``bin``, ``electrons``, ``patches``,
+        ``plane`` (y, x) [rad/Å], the slope that was taken away, and all that ``make_network`` says.
+    reused : bool
+        Whether it was there before.
+
+    Raises
+    ------
+    CnnError
+        If probe or detector do not suit a network.
+    """
+
+    def write(aside: Path) -> dict[str, Any]:
+        if not (aside / "zarr.json").exists():
+            zarr.create_group(str(aside))
+        unit = str(work), str(aside), settings
+        facts = finished_unit(aside, "network")
+        if facts is None:
+            (facts,) = run_units("cnn: network", _make_network, [unit], client)
+        events = open_store(layout.event_store(work))
+        slabs = range(events.slabs)
+        todo = [slab for slab in slabs if finished_unit(aside, _unit(slab)) is None]
+        if len(todo) == events.slabs:
+            _lay_out(aside, events, facts["head"])
+        todo_units = [(*unit, slab, facts) for slab in todo]
+        run_units("cnn: patches", _retrieve_slab, todo_units, client)
+        (stitched,) = run_units("cnn: stitch", _stitch, [(*unit, facts)], client)
+        judged = [(*unit, slab, facts | stitched) for slab in slabs]
+        misfit = np.concatenate(run_units("cnn: misfit", _judge_slab, judged, client))
+        write_array(aside, "misfit", misfit.astype(np.float32))
+        for name in (PATCHES, "detector_phase"):
+            shutil.rmtree(aside / name)
+        usable = misfit[np.isfinite(misfit)]
+        return facts | stitched | {"misfit_median": float(np.median(usable))}
+
+    return published(
+        layout.step_folder(work, "cnn"),
+        step="cnn",
+        version=VERSION,
+        inputs={"calibrate": identity_of_calibration},
+        parameters=settings.parameters,
+        write=write,
+        force=force,
+    )
+
+
+def network_grid(geometry: Geometry, events: EventStore, aberrations: Any) -> PatternGrid:
+    """Patterns of 32 x 32 pixels with the disk as large as networks know it."""
+    bin = max(1, round(geometry.radius / DISK_RADIUS))
+    return choose_grid(geometry, aberrations, events.detector_shape, bin, SIDE)
+
+
+def _scene(work: Path) -> tuple[EventStore, Geometry, PatternGrid]:
+    geometry, aberrations, _ = read_calibration(work)
+    events = open_store(layout.event_store(work))
+    return events, geometry, network_grid(geometry, events, aberrations)
+
+
+def _make_network(work_path: str, aside: str, settings: CnnSettings) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    work = Path(work_path)
+    events, geometry, grid = _scene(work)
+    electrons = _mean_electrons(events, grid)
+    probe = _probe(work, grid, settings, electrons)
+    head = head_size(probe)
+    if head > LARGEST_HEAD:
+        raise CnnError(
+            f"cnn: the probe needs a window of {head * grid.sampling:.4g} Å or more, and patterns "
+            f"of {SIDE} x {SIDE} pixels with a disk of {geometry.radius / grid.bin:.3g} px see "
+            f"{grid.extent:.4g} Å. Its defocus is too large for a network; take the step epie."
+        )
+    path = Path(aside) / NETWORK
+    facts = make_network(settings.network, unit_probe(probe), electrons, path)
+    facts |= {"electrons": electrons, "bin": grid.bin, "sampling": grid.sampling}
+    record_unit(Path(aside), "network", [path], facts)
+    return facts
+
+
+def _mean_electrons(events: EventStore, grid: PatternGrid) -> float:
+    """Mean electrons of a pattern, from some positions all over the scan."""
+    usable = np.flatnonzero(~events.unusable())
+    if not usable.size:
+        raise CnnError("cnn: no scan position has a whole frame.")
+    chosen = np.zeros(events.scan_shape, bool)
+    chosen.ravel()[usable[:: max(1, usable.size // SAMPLED)]] = True
+    return float(read_patterns(events, grid, chosen).mean(axis=0, dtype=np.float64).sum())
+
+
+def _probe(work: Path, grid: PatternGrid, settings: CnnSettings, electrons: float) -> np.ndarray:
+    if isinstance(settings.probe, ArrayFile):
+        return given_probe(grid, settings.probe.read(read_probe), electrons)
+    geometry, aberrations, _ = read_calibration(work)
+    vacuum = None
+    if settings.probe == "vacuum":
+        vacuum = read_array(layout.step_folder(work, "reduce"), f"region_{VACUUM}")
+    return modelled_probe(grid, geometry, aberrations, electrons, vacuum)
+
+
+def _unit(slab: int) -> str:
+    return f"slab-{slab:05d}"
+
+
+def _lay_out(aside: Path, events: EventStore, head: int) -> None:
+    rows, cols = events.scan_shape
+    chunks = (events.slab_rows, cols, head, head)
+    create_array(aside, PATCHES, (rows, cols, head, head), np.float32, chunks)
+
+
+def _roots(
+    events: EventStore, grid: PatternGrid, slab: int, stride: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """√counts of a slab's usable positions, zero frequency in the middle, and which they are."""
+    first, last = events.rows(slab)
+    chosen = np.zeros(events.scan_shape, bool)
+    chosen[first:last] = ~events.unusable()[first:last]
+    chosen &= _on_stride(events.scan_shape, stride)
+    counts = read_patterns(events, grid, chosen)
+    return scipy.fft.fftshift(np.sqrt(counts, dtype=np.float32), axes=(1, 2)), chosen[first:last]
+
+
+def _on_stride(shape: tuple[int, int], stride: int) -> np.ndarray:
+    rows, cols = np.indices(shape)
+    return (rows % stride == 0) & (cols % stride == 0)
+
+
+def _retrieve_slab(
+    work: str, aside: str, settings: CnnSettings, slab: int, facts: dict[str, Any]
+) -> None:
+    torch.set_num_threads(1)
+    events, _, grid = _scene(Path(work))
+    network, _ = load_network(Path(aside) / NETWORK)
+    if torch.cuda.is_available():
+        network = network.to("cuda")
+    roots, chosen = _roots(events, grid, slab, settings.stride)
+    patches = np.zeros((*chosen.shape, network.head, network.head), np.float32)
+    patches[chosen] = retrieve(network, roots, facts["electrons"])
+    first, last = events.rows(slab)
+    open_for_writing(aside, PATCHES)[first:last] = patches
+    file = Path(aside) / PATCHES / "c" / str(slab) / "0" / "0" / "0"
+    record_unit(Path(aside), _unit(slab), [file], {})
+
+
+def _stitch(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any]) -> dict[str, Any]:
+    events, geometry, grid = _scene(Path(work))
+    network, _ = load_network(Path(aside) / NETWORK)
+    chosen = ~events.unusable() & _on_stride(events.scan_shape, settings.stride)
+    places = _places(events, geometry)
+    at = probe_positions(grid, geometry, (places[0][chosen], places[1][chosen]))
+    margin = network.head // 2 + 2
+    low = np.floor(at.min(axis=0)).astype(int) - margin
+    shape = np.ceil(at.max(axis=0)).astype(int) + margin - low
+    patches = read_array(aside, PATCHES)[chosen]
+    found = stitch(patches, at - low, patch_weights(network), (int(shape[0]), int(shape[1])))
+    phase = np.nan_to_num(found.image).astype(np.float32)
+    write_array(aside, "detector_phase", phase)
+    turned = _turned(phase, low, geometry, grid, places)
+    flat, slope = _without_plane(turned[0])
+    for name, array in (
+        ("phase", flat), ("phase_y", turned[1]), ("phase_x", turned[2]),
+    ):  # fmt: skip
+        write_array(aside, name, array)
+    return {
+        "origin": [int(low[0]), int(low[1])],
+        "patches": len(at),
+        "rounds": found.rounds,
+        "plane": [one / grid.sampling for one in slope],
+    }
+
+
+def _places(events: EventStore, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    rows, cols = np.indices(events.scan_shape)
+    return rows * geometry.scan_step[0], cols * geometry.scan_step[1]
+
+
+def _turned(
+    image: np.ndarray,
+    low: np.ndarray,
+    geometry: Geometry,
+    grid: PatternGrid,
+    places: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An image of the patterns' frame on the axes of the scan, with places along y and x [Å]."""
+    gentle = np.exp(1j * image / GENTLE)
+    found = along_scan(gentle, (float(low[0]), float(low[1])), geometry, grid.sampling, places)
+    return (np.angle(found.obj) * GENTLE).astype(np.float32), found.y, found.x
+
+
+def _without_plane(phase: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """A phase without its plane, and the plane's slope along y and x [rad/px].
+
+    A plane is what an error of the disk's centre makes; no pattern tells the two apart.
+    """
+    y, x = np.indices(phase.shape).reshape(2, -1)
+    design = np.stack([np.ones(y.size), y, x], axis=1)
+    plane, *_ = np.linalg.lstsq(design, phase.ravel().astype(float), rcond=None)
+    flat = (phase.ravel() - design @ plane).reshape(phase.shape)
+    return flat.astype(np.float32), [float(plane[1]), float(plane[2])]
+
+
+def _judge_slab(
+    work: str, aside: str, settings: CnnSettings, slab: int, facts: dict[str, Any]
+) -> np.ndarray:
+    """(rows, cols) float64: misfit of each position of a slab, NaN where nothing was recorded."""
+    torch.set_num_threads(1)
+    events, geometry, grid = _scene(Path(work))
+    network, _ = load_network(Path(aside) / NETWORK)
+    phase = np.pad(read_array(aside, "detector_phase"), SIDE)
+    roots, chosen = _roots(events, grid, slab)
+    first, last = events.rows(slab)
+    places = (axis[first:last][chosen] for axis in _places(events, geometry))
+    at = probe_positions(grid, geometry, tuple(places)) - facts["origin"] + SIDE
+    whole = np.floor(at + 0.5).astype(int)
+    spectrum = scipy.fft.fft2(network.probe.numpy())
+    k = scipy.fft.fftfreq(SIDE)
+    found = np.empty(len(at))
+    for start in range(0, len(at), SAMPLED):
+        part = slice(start, start + SAMPLED)
+        away = (at - whole)[part]
+        ramp_y, ramp_x = (np.exp(-2j * np.pi * away[:, axis, None] * k) for axis in (0, 1))
+        probes = scipy.fft.ifft2(spectrum * ramp_y[:, :, None] * ramp_x[:, None, :])
+        corner = whole[part] - SIDE // 2
+        rows, cols = (corner[:, axis, None] + np.arange(SIDE) for axis in (0, 1))
+        windows = phase[rows[:, :, None], cols[:, None, :]]
+        found[part] = misfits(roots[part], windows, probes.astype(np.complex64), facts["electrons"])
+    misfit = np.full(chosen.shape, np.nan)
+    misfit[chosen] = found
+    return misfit

@@ -1,0 +1,81 @@
+"""What the network leaves for the results: its phase, how far to trust it, and what to know."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tasks.store import layout
+from tasks.store.events import read_array
+from tasks.store.publish import Manifest
+
+UNTRUSTED = 1.5
+"""A misfit of so many times that of counting noise: the phase does not explain the pattern."""
+MANY = 0.05
+"""Part of the positions from which on such misfits are worth a warning."""
+POOR = 2.0
+"""An error of so many times that which counting noise leaves is worth a warning."""
+
+
+def cnn_variables(work: Path, manifest: Manifest) -> xr.Dataset:
+    """Variables that the network adds to a dataset's results.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the dataset's steps.
+    manifest : Manifest
+        Of the finished step.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``cnn_phase`` [rad] over (y_cnn, x_cnn) [Å], along the axes of the scan; ``cnn_misfit``
+        over (y, x).
+    """
+    folder = layout.step_folder(work, "cnn")
+    own: dict[str, Any] = {"step": "cnn", "parameters": manifest.parameters}
+    axes = {
+        f"{axis}_cnn": (
+            f"{axis}_cnn",
+            read_array(folder, f"phase_{axis}"),
+            {"long_name": f"{name} scan axis", "units": "Å"},
+        )
+        for axis, name in (("y", "slow"), ("x", "fast"))
+    }
+    phase = {"long_name": "phase from the neural network", "units": "rad"}
+    misfit = {"long_name": "misfit of the network's phase, of counting noise", "units": "1"}
+    return xr.Dataset(
+        {
+            "cnn_phase": (("y_cnn", "x_cnn"), read_array(folder, "phase"), phase | own),
+            "cnn_misfit": (("y", "x"), read_array(folder, "misfit"), misfit | own),
+        },
+        axes,
+    )
+
+
+def cnn_flags(work: Path, manifest: Manifest) -> list[dict[str, str]]:
+    """Say which network it was, how good it is for this probe, and where it fails."""
+    facts = manifest.summary
+    milli = {name: f"{1e3 * facts[name]:.3g}" for name in ("error", "error_before", "floor")}
+    which = (
+        f"was trained for this probe ({milli['error_before']} mrad before)"
+        if facts["trained"]
+        else "served as it came"
+    )
+    flags = [{"flag": "network", "level": "ok", "text":
+        f"The network {which}; on patterns simulated for this probe and dose its error is "
+        f"{milli['error']} mrad, counting noise alone leaves {milli['floor']}."}]  # fmt: skip
+    if facts["error"] > POOR * facts["floor"]:
+        flags[0]["level"] = "warn"
+        flags[0]["text"] += " Train it longer, cnn: {train: always, steps: …}."
+    misfit = read_array(layout.step_folder(work, "cnn"), "misfit")
+    misfit = misfit[np.isfinite(misfit)]
+    share = float(np.mean(misfit > UNTRUSTED))
+    if share > MANY:
+        flags.append({"flag": "network misfit", "level": "warn", "text":
+            f"At {100 * share:.3g} % of the positions the network's phase explains the pattern "
+            f"{UNTRUSTED:g} times worse than counting noise allows; see cnn_misfit. Strong "
+            "scattering, or a wrong probe."})  # fmt: skip
+    return flags

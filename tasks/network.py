@@ -1,0 +1,108 @@
+"""The network of a dataset: one that comes along or is given, tested for its probe, trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.images import held_out_atlas
+from models.lessons import Lessons, Score
+from models.networks import PatchNetwork
+from models.probe_family import OneProbe
+from models.retrieval import for_probe, noise_floor, validated
+from models.unrolled import UnrolledPatch
+from models.weights import load_network, save_network
+from tasks.store.publish import hash_file
+from tasks.train import TrainSettings, train_network
+from tasks.units import report
+
+SHIPPED = Path(__file__).resolve().parents[1] / "models" / "shipped" / "any_probe.safetensors"
+"""Trained for all probes of the seven aberrations, see docs/cnn.md."""
+TEST_PHASES = (0.1, 1.0)
+"""Range of the phases of the simulated objects that a network is tested on [rad]."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Which network, and whether it is trained for the probe at hand."""
+
+    path: str | None = None
+    """A safetensors file; None: the one that comes along."""
+    train: str = "auto"
+    """``never``, ``always``, or ``auto``: where its error is above a threshold."""
+    threshold: float = 1.25
+    """For ``auto``: so many times the error that counting noise alone leaves."""
+    steps: int = 300
+    """Of the training for the probe."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides the network; a file counts by what is in it."""
+        file = SHIPPED if self.path is None else Path(self.path)
+        own: dict[str, Any] = {"train": self.train, "sha256": hash_file(file)}
+        if self.train != "never":
+            own["steps"] = self.steps
+        return own | ({"threshold": self.threshold} if self.train == "auto" else {})
+
+
+def make_network(
+    settings: NetworkSettings, probe: np.ndarray, electrons: float, path: Path
+) -> dict[str, Any]:
+    """Make the network of a dataset ready, and write it.
+
+    Parameters
+    ----------
+    settings : NetworkSettings
+        Which, and whether to train it.
+    probe : (side, side) complex64
+        In real space, centred, Σ|P|² = 1.
+    electrons : float
+        Mean electrons of the beam [e].
+    path : Path
+        The file to write.
+
+    Returns
+    -------
+    dict
+        ``head`` [px]; ``error``, ``correlation`` and ``floor`` of phases simulated for this probe
+        and dose [rad]; ``trained``, and ``error_before`` where it was.
+    """
+    found, _ = load_network(SHIPPED if settings.path is None else Path(settings.path))
+    network = for_probe(found, probe, electrons) if found.many_probes else found
+    tests = Lessons(held_out_atlas(), OneProbe(probe), (electrons, electrons), 0, TEST_PHASES)
+    before = after = validated(network, tests)
+    floor = noise_floor(UnrolledPatch(probe, electrons), electrons)
+    wanted = settings.train == "always" or (
+        settings.train == "auto" and before.l1 > settings.threshold * floor
+    )
+    if wanted and found.many_probes:
+        network, after = _trained_on(network, before, tests, settings, probe, electrons)
+    kept = after is before
+    card = {"electrons": electrons, "error": after.l1, "trained": not kept}
+    save_network(path, network, card)
+    return {
+        "head": network.head,
+        "error": after.l1,
+        "correlation": after.correlation,
+        "floor": floor,
+        "trained": not kept,
+        "error_before": before.l1,
+    }
+
+
+def _trained_on(
+    network: PatchNetwork,
+    before: Score,
+    tests: Lessons,
+    settings: NetworkSettings,
+    probe: np.ndarray,
+    electrons: float,
+) -> tuple[PatchNetwork, Score]:
+    """The network after a training for its probe, or as it was where that was no better."""
+    wanted = TrainSettings(probe=probe, doses=(electrons, electrons), steps=settings.steps)
+    done = train_network(
+        wanted, start=network, on_step=lambda step, steps: report("cnn: train", step, steps)
+    )
+    after = validated(done.network, tests)
+    return (done.network, after) if after.l1 < before.l1 else (network, before)

@@ -1,0 +1,74 @@
+"""A night with the network: from a simulated recording to its phase in the results."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import ndimage
+
+from flows.job import JobError, check_job
+from flows.overnight import run_night
+from flows.progress import stderr_console
+from flows.simulate import job_of
+from tasks.simulate import simulate, truth_path
+from tasks.simulation import Simulation
+
+SETTINGS = Simulation(scan_shape=(28, 24), electrons=8000.0, missing_fraction=0.002)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cnn") / "scan.h5"
+    simulate(SETTINGS, path)
+    return path
+
+
+def job(recording, output, **keys):
+    wanted = job_of(SETTINGS, recording, output, "scan")
+    wanted["cluster"] = "threads"
+    wanted["datasets"][0] |= {
+        "steps": ["cnn"], "center_px": list(SETTINGS.center), "semiangle_px": SETTINGS.radius,
+        "scan_rotation_deg": float(np.degrees(SETTINGS.rotation)), "flip": SETTINGS.flip,
+        "aberrations": SETTINGS.aberrations.nonzero(), "cnn": {"train": "never"} | keys,
+    }  # fmt: skip
+    return check_job(wanted, "job", recording.parent)
+
+
+def night(job):
+    return run_night(job, [], False, stderr_console(), True)["datasets"][0]
+
+
+def test_the_network_sees_the_specimen(recording, tmp_path):
+    wanted = job(recording, tmp_path / "out")
+    row = night(wanted)
+    assert row["status"] == "ok", row["reason"]
+    folder = tmp_path / "out" / "scan"
+    results = xr.open_zarr(folder / "results.zarr", chunks=None)
+    phase = results["cnn_phase"]
+    assert phase.attrs["units"] == "rad"
+    with np.load(truth_path(recording)) as known:
+        truth, step = known["phase"], known["scan_step"]
+    at = np.meshgrid(phase["y_cnn"] / step[0], phase["x_cnn"] / step[1], indexing="ij")
+    blurred = ndimage.gaussian_filter(truth, 1.5)
+    true = ndimage.map_coordinates(blurred, at, order=3, mode="nearest")[4:-4, 4:-4]
+    found = phase.values[4:-4, 4:-4]
+    assert np.corrcoef(true.ravel(), found.ravel())[0, 1] > 0.8
+    # The wrong way round it is something else.
+    assert np.corrcoef(true.ravel(), found[::-1].ravel())[0, 1] < 0.5
+    misfit = results["cnn_misfit"].values
+    assert (
+        np.isnan(misfit).sum()
+        == (results["frames_present"].values == 0).sum()
+        + (results["sector_mask"].values != 0).sum()
+    )
+    assert 0.9 < np.nanmedian(misfit) < 1.5
+    assert "neural network" in (folder / "report.html").read_text()
+    assert (folder / "images" / "cnn_phase.tif").exists()
+
+    again = night(wanted)
+    assert again["status"] == "unchanged"
+    assert again["data"] == row["data"]
+
+
+def test_a_network_that_is_not_there_is_refused_before_any_work(recording, tmp_path):
+    with pytest.raises(JobError, match="no such file"):
+        job(recording, tmp_path, network="absent.safetensors")
