@@ -125,3 +125,98 @@ def test_dead_pixels_leave_the_wave_alone(twin, scan):
     )
     lit = illumination(positions, probe, obj.shape, origin) > 1
     np.testing.assert_allclose(found.obj[lit], obj[lit], atol=2e-5)
+
+
+def test_subset_of_positions_gives_what_they_alone_would(twin, scan):
+    counts, positions, probe, *_ = scan
+    chosen = np.flatnonzero((positions < 26).all(axis=1))
+    settings = Epie(iterations=3, batch_size=chosen.size, probe_step=0.3, probe_from=1)
+    part = epie(twin(counts), positions, probe, settings, chosen=chosen)
+    alone = epie(twin(counts[chosen]), positions[chosen], probe, settings)
+    assert part.origin == alone.origin
+    np.testing.assert_allclose(part.obj, alone.obj, atol=1e-4)
+    np.testing.assert_allclose(part.residuals, alone.residuals, rtol=1e-5)
+
+
+def test_seed_decides_the_order_and_repeats_to_the_bit(twin, scan):
+    counts, positions, probe, *_ = scan
+    runs = [
+        epie(twin(counts), positions, probe, Epie(iterations=2, batch_size=9, seed=seed))
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(runs[0].obj, runs[1].obj)
+    assert np.abs(runs[0].obj - runs[2].obj).max() > 1e-4
+
+
+def test_stops_when_noise_alone_is_left(scan):
+    counts, positions, probe, *_ = scan
+    told = []
+    found = epie(
+        counts, positions, probe, Epie(iterations=60, settled_rad=0.05),
+        on_round=lambda *facts: told.append(facts),
+    )  # fmt: skip
+    assert 2 <= len(found.residuals) < 60
+    assert found.residuals[-1] <= found.noise
+    assert told == [
+        (number, residual, found.noise) for number, residual in enumerate(found.residuals, 1)
+    ]
+
+
+def test_no_batch_is_left_over(scan):
+    # 34 positions in elevens: a batch of the last one would divide by next to nothing.
+    counts, positions, probe, *_ = scan
+    settings = Epie(iterations=12, batch_size=11, momentum=0.3)
+    found = epie(counts[:34], positions[:34], probe, settings)
+    assert np.abs(found.obj).max() < 1.5
+    assert found.residuals[-1] < found.residuals[0]
+
+
+def test_positions_that_were_off_come_closer(twin):
+    true = raster(7, 1.9, jitter=0.3) + 20.3
+    told = true + np.random.default_rng(4).normal(0, 0.25, true.shape)
+    probe, obj = small_probe(electrons=3e5), small_object((36, 36))
+    counts = simulate(true, probe, obj, (9, 9)).round().astype(np.float32)
+    settings = Epie(iterations=25, batch_size=49, positions_from=4, object_step=1.0)
+    found = epie(twin(counts), told, probe, settings)
+    before, after = (spread(p - true) for p in (told, found.positions))
+    assert after < 0.6 * before
+    np.testing.assert_allclose(found.positions.mean(axis=0), told.mean(axis=0), atol=1e-9)
+
+
+def spread(errors):
+    """Of positions; a common shift is free."""
+    return np.sqrt(((errors - errors.mean(axis=0)) ** 2).mean())
+
+
+def test_probe_that_wandered_is_put_back_and_no_pattern_notices():
+    side, positions, obj = 32, raster(3, 2.3) + 24, small_object((56, 56))
+    k = np.arange(side) - side // 2
+    start = np.exp(-(k[:, None] ** 2 + k**2) / 20) * (1 + 0.2j * k / side)
+    probe = 1.2 * shifted(start * np.exp(0.3j * k[:, None] - 0.2j * k), (0.4, -0.3))
+    new, back, moved = settle(obj, (0, 0), probe, positions, start)
+    before, after = (
+        simulate(p, w, o, (0, 0)) for p, w, o in ((positions, probe, obj), (moved, back, new))
+    )
+    np.testing.assert_allclose(after, before, atol=1e-4 * before.max())
+    np.testing.assert_allclose((np.abs(back) ** 2).sum(), (np.abs(start) ** 2).sum(), rtol=1e-5)
+    overlap = np.vdot(back, start) / np.vdot(start, start)
+    assert abs(overlap) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(moved - positions, [(0.4, -0.3)] * 9, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"probe": np.ones((8, 8), complex)}, "must have the shape of a pattern"),
+        ({"probe": np.zeros((SIDE, SIDE), complex)}, "not empty"),
+        ({"positions": np.zeros((5, 2))}, "36 patterns"),
+        ({"positions": np.full((36, 2), np.nan)}, "finite"),
+        ({"chosen": np.array([], int)}, "no position"),
+        ({"start": (np.ones((20, 20)), (9, 9))}, "does not cover"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(scan, change, reason):
+    counts, positions, probe, *_ = scan
+    given = {"patterns": counts, "positions": positions, "probe": probe} | change
+    with pytest.raises(ValueError, match=reason):
+        epie(**given)
