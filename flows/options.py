@@ -201,7 +201,7 @@ class EpieOptions(Options):
     iterations: int = Field(default=50, ge=1, le=10_000)
     """Rounds through all positions."""
     batch_size: int | None = Field(default=None, ge=1, examples=[512])
-    """Positions of a batch; absent: a quarter of all, then half, then all."""
+    """Positions of a batch; absent: a share of all that grows to all of them."""
     object_step: float | None = Field(default=None, gt=0, le=2, examples=[0.5])
     """Part of the difference by which the object is put right; absent: 0.7, sequentially 0.5."""
     probe_step: float = Field(default=0.5, ge=0, le=2, examples=[0])

@@ -20,7 +20,7 @@ class ObjectImage(NamedTuple):
     """An object along the axes of the scan."""
 
     obj: np.ndarray
-    """(rows, cols) complex64; its mean phase is zero."""
+    """(rows, cols) complex64; neither its phase nor its slope has a mean."""
     y: np.ndarray
     """(rows,) float64: place along the slow axis, 0 at the first scan position [Å]."""
     x: np.ndarray
@@ -65,8 +65,22 @@ def along_scan(
         unit * map_coordinates(part, at, order=3, mode="nearest")
         for unit, part in ((1, fine.real), (1j, fine.imag))
     )
-    mean = np.mean(image)
-    return ObjectImage((image * np.conj(mean) / abs(mean)).astype(np.complex64), y, x)
+    flat = _without_ramp(image)
+    mean = np.mean(flat)
+    return ObjectImage((flat * np.conj(mean) / abs(mean)).astype(np.complex64), y, x)
+
+
+def _without_ramp(image: np.ndarray) -> np.ndarray:
+    """The same without its mean slope, which is the same as a disk's centre that is a little off.
+
+    A tenth of a detector pixel is one turn over ten windows of the probe.
+    """
+    for axis in (0, 1):
+        there, here = np.moveaxis(image, axis, 0)[1:], np.moveaxis(image, axis, 0)[:-1]
+        slope = np.angle(np.vdot(here, there))
+        along = np.exp(-1j * slope * np.arange(image.shape[axis]))
+        image = image * np.expand_dims(along, 1 - axis)
+    return image
 
 
 def _refined(obj: np.ndarray) -> np.ndarray:
