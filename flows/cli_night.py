@@ -55,7 +55,8 @@ def mill(
     else:
         for row in night["datasets"]:
             say(row)
-        typer.echo(night["index"] if len(night["datasets"]) > 1 else night["datasets"][0]["report"])
+        one = len(night["datasets"]) == 1
+        typer.echo((night["datasets"][0]["report"] if one else night["index"]) or "")
     if lost:
         raise typer.Exit(1)
 

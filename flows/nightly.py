@@ -38,7 +38,8 @@ def nightly(job: str, until: str | None = None, force: list[str] | None = None) 
     night = run_night(read_job(job), force or [], True, Console(quiet=True), True, deadline)
     rows = night["datasets"]
     create_table_artifact(key="night", table=[_shown(row) for row in rows], description=job)
-    create_markdown_artifact(key="night-page", markdown=_page(Path(night["index"]), rows))
+    if night["index"] is not None:
+        create_markdown_artifact(key="night-page", markdown=_page(Path(night["index"]), rows))
     if lost := [row for row in rows if row["status"] in ("failed", "skipped")]:
         raise NightFailure(f"{len(lost)} of {len(rows)} datasets: {_first(lost)}")
 

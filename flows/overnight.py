@@ -61,7 +61,7 @@ def run_night(
     Returns
     -------
     dict
-        ``datasets`` (a row each), ``index`` (path of the night's page) and ``seconds``.
+        ``datasets`` (a row each), ``index`` (path of the night's page, or None) and ``seconds``.
 
     Raises
     ------
@@ -86,12 +86,21 @@ def run_night(
                 rows = night(job, cluster.client, force, until, lines)
         except ClusterError as error:
             raise NightError(f"cluster: {error}") from error
-        index = write_night(output, [*earlier, *rows])
+        index = _write_page(output, [*earlier, *rows], console)
     return {
         "datasets": rows,
-        "index": str(index),
+        "index": index,
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def _write_page(output: Path, rows: list[dict[str, Any]], console: Console) -> str | None:
+    """Write the night's page, where there is room for it: the rows must reach the user anyhow."""
+    try:
+        return str(write_night(output, rows))
+    except OSError as error:
+        console.print(f"{output}: the night's page cannot be written: {error}", markup=False)
+        return None
 
 
 @flow(name="overnight", validate_parameters=False, persist_result=False)

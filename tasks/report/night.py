@@ -50,11 +50,21 @@ def write_night(folder: Path, rows: list[dict[str, Any]]) -> Path:
         rows=[row | {"label": _labels(row)} for row in shown], counts=counts, total=len(told)
     )  # fmt: skip
     path = folder / "index.html"
-    path.write_text(page, encoding="utf-8")
+    _write_whole(path, page)
     machine = [{k: v for k, v in row.items() if k != "thumbnail"} for row in shown]
     text = json.dumps({"counts": counts, "datasets": machine}, indent=2, default=str)
-    (folder / "night.json").write_text(text + "\n", encoding="utf-8")
+    _write_whole(folder / "night.json", text + "\n")
     return path
+
+
+def _write_whole(path: Path, text: str) -> None:
+    # Whoever opens the page meanwhile sees the last one or this one.
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _told(folder: Path, row: dict[str, Any]) -> dict[str, Any]:

@@ -109,12 +109,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Manifest of a published folder, or None where there is none that can be read."""
+    """Manifest of a published folder, or None where there is none that is whole."""
     try:
         stored = json.loads((folder / layout.MANIFEST).read_text(encoding="utf-8"))
-        return Manifest(**{key: stored[key] for key in Manifest.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, TypeError):
+        seal = stored.pop("seal")
+        manifest = Manifest(**{key: stored[key] for key in Manifest.__dataclass_fields__})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    return manifest if seal == hash_of(stored) else None
 
 
 def verify(folder: Path) -> Manifest:
@@ -164,14 +166,16 @@ def reusable(folder: Path, identity: str) -> Manifest | None:
 
 
 def begin(folder: Path, identity: str) -> Path:
-    """Folder aside to write a result into; a half-written one of the same identity is kept.
+    """Folder aside to write a result into; finished units of the same identity are kept.
 
-    Anything half-written for another identity is deleted.
+    Anything half-written for another identity, or without a finished unit, is deleted: a step finds
+    units that it can go on from, or an empty folder.
     """
     aside = folder.with_name(folder.name + layout.ASIDE)
     mark = layout.unit_record(aside, "identity")
     try:
         same = json.loads(mark.read_text(encoding="utf-8"))["identity"] == identity
+        same = same and len(list(mark.parent.glob("*.json"))) > 1
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     if not same:
@@ -235,7 +239,13 @@ def publish(
         files={name: known.get(name) or hash_file(path) for name, path in names.items()},
         summary=dict(summary),
     )
-    write_json(aside / layout.MANIFEST, manifest.__dict__ | {"digest": manifest.digest})
+    # As it will be read: what follows must not depend on whether a step ran or was found.
+    stored = json.loads(json.dumps(manifest.__dict__, sort_keys=True))
+    manifest = Manifest(**stored)
+    # The seal is over all of it: a flipped bit in a parameter is damage too.
+    stored["digest"] = manifest.digest
+    write_json(aside / layout.MANIFEST, stored | {"seal": hash_of(stored)})
+    shutil.rmtree(aside / layout.RECORDS, ignore_errors=True)
     move_into_place(aside, folder)
     return manifest
 

@@ -147,8 +147,28 @@ def test_folder_is_replaced_where_names_cannot_be_exchanged(tmp_path, monkeypatc
     assert sorted(os.listdir(tmp_path)) == ["r"]
 
 
-def test_records_do_not_count_as_data(tmp_path):
+def test_step_that_failed_without_a_finished_unit_begins_anew(tmp_path):
+    def once(aside):
+        (aside / "group").mkdir()  # as a step lays out what it will write
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        run(tmp_path / "r", once)
+    with pytest.raises(OSError, match="full"):
+        run(tmp_path / "r", once)
+
+
+def test_manifest_is_the_same_whether_the_step_ran_or_was_found(tmp_path):
+    parameters = {"z": (1, 2), "a": {"y": 1, "b": None}}
+    ran, _ = run(tmp_path / "r", parameters=parameters)
+    found, reused = run(tmp_path / "r", parameters=parameters)
+    assert reused
+    assert json.dumps(ran.__dict__) == json.dumps(found.__dict__)
+
+
+def test_records_do_not_count_as_data_and_go_with_the_work(tmp_path):
     manifest, _ = run(tmp_path / "r")
+    assert not (tmp_path / "r" / layout.RECORDS).exists()
     publish.write_json(tmp_path / "r" / layout.RECORDS / "u.json", {"seconds": 1})
     assert publish.verify(tmp_path / "r").digest == manifest.digest
     assert json.loads((tmp_path / "r" / "manifest.json").read_text())["digest"] == manifest.digest
