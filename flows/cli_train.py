@@ -31,6 +31,9 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="As many steps as this time allows.")
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="A network (.safetensors) to begin with.")
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="A folder of pictures to learn from besides.")
     ] = None,
@@ -55,6 +58,7 @@ def train(
         "doses": electrons,
         "steps": steps,
         "minutes": minutes,
+        "start": None if start is None else str(start),
         "images": None if images is None else str(images),
         "seed": seed,
         "paper": paper,

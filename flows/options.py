@@ -185,7 +185,7 @@ class CnnOptions(Options):
     train: Literal["auto", "always", "never"] = "auto"
     """Whether it is first trained for the dataset's probe and dose: where its error is above
     `threshold`, always, or never."""
-    threshold: float = Field(default=1.25, ge=1)
+    threshold: float = Field(default=0.75, gt=0)
     """For `auto`: so many times the error that counting noise alone leaves."""
     steps: int = Field(default=300, ge=1, le=1_000_000)
     """Of that training; 256 patterns each."""

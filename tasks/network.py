@@ -31,7 +31,7 @@ class NetworkSettings:
     """A safetensors file; None: the one that comes along."""
     train: str = "auto"
     """``never``, ``always``, or ``auto``: where its error is above a threshold."""
-    threshold: float = 1.25
+    threshold: float = 0.75
     """For ``auto``: so many times the error that counting noise alone leaves."""
     steps: int = 300
     """Of the training for the probe."""

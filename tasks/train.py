@@ -16,9 +16,10 @@ from models.lessons import VALIDATION_SEED, Lessons, score
 from models.networks import LinearPatch, PatchNetwork
 from models.probe_family import AnyProbe, OneProbe
 from models.training import PAPER, Mark, Recipe, State, begin, fit_ridge, steps_within, train
-from models.weights import NETWORKS, load_state, save_network, save_state
+from models.weights import NETWORKS, load_network, load_state, save_network, save_state
 from tasks.pictures import read_pictures
 from tasks.report.training import write_training_page
+from tasks.store.publish import hash_file
 
 WITHOUT_PROBE = "any probe of the seven aberrations"
 RIDGE_PATTERNS = 20_000
@@ -49,6 +50,8 @@ class TrainSettings:
     minutes: float | None = None
     """Train for about so long, where the steps are not given."""
     device: str = "cpu"
+    start: str | None = None
+    """A network of the same kind to begin with."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def train_to_file(
         The card, with the paths of the network and of the page.
     """
     checkpoint = path.with_name(path.name + ".checkpoint")
-    done = train_network(settings, checkpoint, on_step, on_mark)
+    start = None if settings.start is None else load_network(Path(settings.start))[0]
+    done = train_network(settings, checkpoint, on_step, on_mark, start)
     save_network(path, done.network, done.card)
     page = write_training_page(path.with_suffix(".html"), done.card, done.marks)
     checkpoint.unlink(missing_ok=True)
@@ -179,6 +183,8 @@ def _network(settings: TrainSettings, start: PatchNetwork | None) -> PatchNetwor
     else:
         rng = np.random.default_rng(settings.seed)
         network = kind(AnyProbe().draw(1, rng)[0], middle, ANY_HEAD)
+    if start is not None and type(start) is not kind:
+        raise TrainError(f"the network to begin with is no '{settings.network}'")
     if start is not None:
         network.load_state_dict(start.state_dict() | dict(network.named_buffers()))
     return network
@@ -218,6 +224,7 @@ def _about(settings: TrainSettings, recipe: Recipe | None) -> dict[str, Any]:
         "probe": WITHOUT_PROBE if probe is None else f"sha256 {probe}",
         "doses_electrons": list(settings.doses),
         "seed": settings.seed,
+        "start_sha256": None if settings.start is None else hash_file(Path(settings.start)),
         "images": Path(settings.images).name if settings.images else None,
         "recipe": None if recipe is None else asdict(recipe),
     }

@@ -1,0 +1,60 @@
+"""Scans of which everything is known: the network that comes along passes, mistakes do not.
+
+The published h-BN probe at its dose, on a specimen from a grid twice as fine, positions sub-pixel.
+"""
+
+import numpy as np
+import pytest
+
+from benchmarks.cnn import ELECTRONS, INSIDE, SIDE, STEP, by_network, compared, scanned
+from gpu_kernels.stitch import stitch
+from models.forward import unit_probe
+from models.retrieval import for_probe, patch_weights, retrieve
+from models.weights import load_network
+from tasks.network import SHIPPED
+
+SCAN = 36
+
+
+@pytest.fixture(scope="module")
+def scene(shared_data):
+    probe = np.load(shared_data / "hbn_probe" / "probe.npy")
+    rows, cols = np.indices((SCAN, SCAN)).reshape(2, -1)
+    positions = STEP * np.stack([rows, cols], axis=1)
+    counts, truth = scanned("hbn", probe, positions, ELECTRONS, seed=4)
+    size = int(positions.max()) + 1
+    network = for_probe(load_network(SHIPPED)[0], unit_probe(probe), ELECTRONS)
+    return network, counts, positions, truth[SIDE : SIDE + size, SIDE : SIDE + size]
+
+
+def test_the_network_that_comes_along_retrieves_the_crystal(scene):
+    network, counts, positions, truth = scene
+    image, *_ = by_network(network, counts, positions, ELECTRONS, len(truth))
+    found = compared(image, truth)
+    assert found["corr"] > 0.98
+    assert 0.8 < found["slope"] < 1.05
+    assert found["rms"] < 0.2 * np.std(truth[INSIDE:-INSIDE, INSIDE:-INSIDE])
+
+
+@pytest.mark.parametrize(
+    "mistake", ["no root", "shifted", "transposed", "mirrored", "wrong step", "rounded"]
+)
+def test_mistakes_are_seen(scene, mistake):
+    network, counts, positions, truth = scene
+    roots = np.sqrt(counts, dtype=np.float32)
+    if mistake == "no root":
+        roots = roots**2 / roots.max()
+    if mistake == "shifted":
+        roots = np.roll(roots, 1, axis=2)
+    if mistake == "transposed":
+        roots = roots.transpose(0, 2, 1)
+    if mistake == "mirrored":
+        roots = roots[:, ::-1]
+    at = positions * 1.06 if mistake == "wrong step" else positions
+    at = np.round(at) if mistake == "rounded" else at
+    right = compared(by_network(network, counts, positions, ELECTRONS, len(truth))[0], truth)
+    patches = retrieve(network, roots, ELECTRONS)
+    image = stitch(patches, at, patch_weights(network), truth.shape).image
+    wrong = compared(np.nan_to_num(image), truth)
+    assert wrong["rms"] > 1.15 * right["rms"]
+    assert wrong["corr"] < right["corr"]
