@@ -78,6 +78,10 @@ class Dataset(Options):
         default=None, examples=[0.316, [0.316, 0.32]]
     )
     """Distance of neighbouring scan positions [Å], one number or [y, x]. Needed."""
+    metadata: str | None = Field(default=None, examples=["scan147_HAADF.dm4", "{name}.dm4"])
+    """A file beside the recording that says `voltage_kv`, `semiangle_mrad` or
+    `scan_step_angstrom` where the job does not: an image of the same scan, in any format that
+    rosettasciio reads. `{name}` stands for the recording's name without its suffix."""
     scan_rotation_deg: Degrees | None = Field(default=None, examples=[-9])
     """Angle that turns the detector's axes to the scan's [°]; absent: fitted."""
     flip: bool | None = Field(default=None, examples=[False])

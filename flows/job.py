@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from flows.companions import completed
 from flows.dataset import Dataset
 from flows.job_model import Job
 from flows.options import EpieOptions
@@ -96,7 +97,7 @@ def check_job(
                 faults.append(fault(lines, ("datasets", number), "must be a mapping with a path"))
                 continue
             for one in _expanded(entry, folder, lines, number, faults, awaited):
-                merged.append({**defaults, **one})
+                merged.append(completed({**defaults, **one}, folder, lines, number, faults))
                 origins.append(number)
         raw["datasets"] = merged
     try:

@@ -24,6 +24,7 @@ from tasks.cnn import cnn
 from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
 from tasks.epie import reconstruct
+from tasks.formats.companion import read_companion
 from tasks.frc import FrcSettings, Method, frc
 from tasks.ingest import ReaderOptions, ingest
 from tasks.reduce import ReduceSettings, reduce
@@ -93,6 +94,7 @@ def _reprocess(
     source = take_fingerprint(Path(dataset.path), work / "source.json")
     steps.append(ingest_recording(source, work, reader_options(dataset), client, "ingest" in force))
     events = open_store(layout.event_store(work))
+    check_companion(dataset, events)
     steps.append(measure_bright_field_disk(work, steps[-1][0].identity, given, "disk" in force))
     settings = reduce_settings(dataset, events, steps[-1][0])
     steps.append(
@@ -130,6 +132,15 @@ def _reprocess(
         "status": "unchanged" if unchanged else "ok",
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def check_companion(dataset: Dataset, events: EventStore) -> None:
+    """Hold the companion, where it gave the scan step, against the scan."""
+    if dataset.metadata is None:
+        return
+    companion = read_companion(dataset.metadata)
+    if companion.scan_step_angstrom == dataset.scan_step_angstrom:
+        companion.check_scan(events.scan_shape, dataset.scan_bin)
 
 
 def phase_options(

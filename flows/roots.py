@@ -14,15 +14,17 @@ ROOTS = "PHASEMILL_ROOTS"
 
 def escaped_paths(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:
     """A fault for each path of a job that leaves its roots, links followed."""
+    found = ((place, refusal(path)) for place, path in _paths(job, origins))
+    return [fault(lines, place, text) for place, text in found if text is not None]
+
+
+def refusal(path: str) -> str | None:
+    """Why a path may not be used, None where it may."""
     roots = [Path(root).resolve() for root in os.environ.get(ROOTS, "").split(":") if root]
-    if not roots:
-        return []
+    if not roots or any(Path(path).resolve().is_relative_to(root) for root in roots):
+        return None
     named = ", ".join(map(str, roots))
-    return [
-        fault(lines, place, f"{path} is outside of the folders that jobs may use: {named}")
-        for place, path in _paths(job, origins)
-        if not any(Path(path).resolve().is_relative_to(root) for root in roots)
-    ]
+    return f"{path} is outside of the folders that jobs may use: {named}"
 
 
 def _paths(job: Job, origins: list[int]) -> Iterator[tuple[tuple, str]]:
@@ -30,6 +32,8 @@ def _paths(job: Job, origins: list[int]) -> Iterator[tuple[tuple, str]]:
     for dataset, origin in zip(job.datasets, origins, strict=True):
         at = ("datasets", origin)
         yield (*at, "path"), dataset.path
+        if dataset.metadata is not None:
+            yield (*at, "metadata"), dataset.metadata
         for place, mask in masks_of(dataset):
             yield (*at, *place, "mask"), mask
         if dataset.probe not in (None, "vacuum"):
