@@ -1,6 +1,6 @@
 """From the event on a slider to the new image on the page, in a browser without a window.
 
-    python benchmarks/explorer.py [256 | 1024]
+    python benchmarks/explorer.py [256 | 1024] [--folder FOLDER] [--prepare]
 
 A scan is simulated once (of 256 x 256 positions; the large one is that, four by four), ingested and
 opened with ``phasemill explore``. A key moves the slider of C10 by one stop; the clock runs from
@@ -29,7 +29,7 @@ from tasks.store import layout
 from tasks.store.events import open_store
 from tasks.store.source import fingerprint
 
-STEPS = 40
+STEPS = 20
 SCANS = {256: (32, 11.94, 1), 1024: (18, 8.6, 4)}
 """Detector pixels along a side, disk radius [px], and how often the scan is repeated a side."""
 WATCH = """
@@ -52,11 +52,14 @@ def main() -> None:
     """Print a line for each scan."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("side", nargs="?", type=int, choices=SCANS)
-    side = parser.parse_args().side
-    for one in [side] if side else SCANS:
-        with tempfile.TemporaryDirectory() as folder:
-            work = prepare(Path(folder), one)
-            print(json.dumps({"scan": one} | measure(work), ensure_ascii=False), flush=True)
+    parser.add_argument("--folder", type=Path, help="where the scans stay for the next run")
+    parser.add_argument("--prepare", action="store_true", help="make the scans only")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for one in [options.side] if options.side else SCANS:
+            work = prepare((options.folder or Path(folder)) / str(one), one)
+            if not options.prepare:
+                print(json.dumps({"scan": one} | measure(work), ensure_ascii=False), flush=True)
 
 
 def prepare(folder: Path, side: int) -> Path:
@@ -67,7 +70,11 @@ def prepare(folder: Path, side: int) -> Path:
         detector_shape=(detector, detector), center=((detector - 1) / 2,) * 2,
         aberrations=Aberrations(C10=60.0), missing_fraction=0.0, lost_sectors=0,
     )  # fmt: skip
-    recording, work = folder / "scan.h5", folder / "one"
+    recording, work, many = folder / "scan.h5", folder / "one", folder / "many"
+    last = work if times == 1 else many
+    if layout.event_store(last).is_dir():
+        return last
+    folder.mkdir(parents=True, exist_ok=True)
     simulate(settings, recording)
     ingest(fingerprint(recording, work / "source.json"), work, ReaderOptions())
     if times == 1:
@@ -79,7 +86,7 @@ def prepare(folder: Path, side: int) -> Path:
         indptr, indices = store.read(slab)
         flat = counts[first:last].reshape(-1, detector * detector)
         np.add.at(flat, (np.repeat(np.arange(len(flat)), np.diff(indptr)), indices), 1)
-    dense, many = folder / "dense.npy", folder / "many"
+    dense = folder / "dense.npy"
     np.save(dense, np.tile(counts, (times, times, 1)).reshape(side, side, detector, detector))
     ingest(fingerprint(dense, many / "source.json"), many, ReaderOptions())
     return many

@@ -22,7 +22,7 @@ from flows.explore.controls import Controls
 from flows.explore.drawing import Artist, Drawn, Wish
 from flows.explore.figures import BLUE, ORANGE, Frame, Picture
 from flows.explore.latest import Latest
-from flows.explore.recording import HeldRecording
+from flows.explore.recording import HeldRecording, View
 from flows.explore.words import message, readouts, region_words
 from tasks.explore.phases import Estimate
 from tasks.explore.virtual import widest_angle
@@ -105,8 +105,6 @@ class Page:
         trial = self.controls.trial
         view = self.recording.view
         self._outline()
-        if not view.held.covers(trial.geometry):
-            self.recording.hold_again(trial.geometry)
         self.latest.ask(
             Wish(
                 view, trial, ESTIMATES[self.estimate.active or 0][0], bool(self.wiener.active),
@@ -117,6 +115,9 @@ class Page:
 
     def _moved(self) -> None:
         self.message.text = ""
+        geometry = self.controls.trial.geometry
+        if not self.recording.view.held.covers(geometry):
+            self.recording.hold_again(geometry)
         self.wish()
 
     def _changed(self) -> None:
@@ -128,7 +129,8 @@ class Page:
         self.progress.text = ""
         if self.recording.fault:
             self.complain(self.recording.fault)
-        self._fit()
+        if self._fitted is not self.recording.view:
+            self._fit()
         self.wish()
 
     def _look_after_store(self) -> None:
@@ -218,7 +220,8 @@ class Page:
 
     def _fit(self) -> None:
         """Lay the frames of all pictures around what is held."""
-        held, step = self.recording.view.held, self.recording.trial.geometry.scan_step
+        self._fitted: View | None = self.recording.view
+        held, step = self._fitted.held, self.recording.trial.geometry.scan_step
         scan = Frame.of_scan(held.window.shape, step)
         self.main.fit(scan)
         plane = Frame.of_spectrum(held.window.shape, step)

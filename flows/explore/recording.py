@@ -1,6 +1,5 @@
 """One recording in memory, shared by all pages that look at it."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.explore.latest import Latest
 from flows.explore.opening import Opened
 from models.geometry import Geometry
 from tasks.explore.held import Held, Window, hold, largest_window
@@ -45,7 +45,7 @@ class HeldRecording:
         self.fault = ""
         """What went wrong in the background."""
         self._watchers: list[Watcher] = []
-        self._busy = threading.Lock()
+        self._refiner: Latest[Geometry] = Latest(self._refine)
         first = Window.middle(opened.store.scan_shape, FIRST_SIDE)
         self.view = self._hold(opened.geometry, first)
         if not self.view.held.whole:
@@ -57,8 +57,8 @@ class HeldRecording:
         return lambda: self._watchers.remove(watcher)
 
     def hold_again(self, geometry: Geometry) -> None:
-        """Read the recording for another disk in the background."""
-        threading.Thread(target=self._refine, args=(geometry,), name="refine", daemon=True).start()
+        """Read the recording for another disk in the background; the newest disk counts."""
+        self._refiner.ask(geometry)
 
     @cached_property
     def mean_pattern(self) -> np.ndarray:
@@ -82,18 +82,17 @@ class HeldRecording:
         for watcher in list(self._watchers):
             watcher()
 
-    def _refine(self, geometry: Geometry) -> None:
-        with self._busy:
-            if self.view.held.whole and self.view.held.covers(geometry):
-                return
-            try:
-                self.fault = ""
-                self.view = self._hold(geometry, largest_window(self.opened.store, geometry))
-            except (ValueError, OSError, MemoryError) as error:
-                self.fault = f"{error or 'there is too little memory'}; what was held stays"
-            finally:
-                self.progress = None
-                self.tell()
+    def _refine(self, geometry: Geometry, overtaken: Callable[[], bool]) -> None:
+        if self.view.held.whole and self.view.held.covers(geometry):
+            return
+        try:
+            self.fault = ""
+            self.view = self._hold(geometry, largest_window(self.opened.store, geometry))
+        except (ValueError, OSError, MemoryError) as error:
+            self.fault = f"{error or 'there is too little memory'}; what was held stays"
+        finally:
+            self.progress = None
+            self.tell()
 
     def _hold(self, geometry: Geometry, window: Window) -> View:
         def progress(what: str, part: float) -> None:
