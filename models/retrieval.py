@@ -8,6 +8,7 @@ from functools import lru_cache
 from math import pi, sqrt
 
 import numpy as np
+import scipy.fft
 import torch
 from scipy.special import gammaln
 from torch.nn import functional
@@ -137,6 +138,44 @@ def misfits(
     )
     found = ((roots - np.sqrt(mean)) ** 2).sum(axis=(1, 2))
     return found / _expected(mean).sum(axis=(1, 2))
+
+
+def scan_misfits(
+    roots: np.ndarray, phase: np.ndarray, positions: np.ndarray, probe: np.ndarray, electrons: float
+) -> np.ndarray:
+    """How far the patterns of a scan are from what an image predicts, in units of counting noise.
+
+    Parameters
+    ----------
+    roots : (patterns, side, side) float32
+        √counts, zero frequency at pixel side // 2.
+    phase : (rows, cols) float
+        The image in the patterns' frame; 0 beyond it [rad].
+    positions : (patterns, 2) float64
+        (y, x) of the probe's centre on the image [px].
+    probe : (side, side) complex64
+        Centred on pixel side // 2, Σ|P|² = 1.
+    electrons : float
+        Mean electrons of the beam [e].
+
+    Returns
+    -------
+    (patterns,) float64
+        See ``misfits``.
+    """
+    side, found = probe.shape[0], np.empty(len(positions))
+    padded = np.pad(np.asarray(phase, np.float32), side)
+    whole = np.floor(positions + 0.5).astype(int)
+    spectrum, k = scipy.fft.fft2(probe), scipy.fft.fftfreq(side)
+    for first in range(0, len(positions), BATCH):
+        part = slice(first, first + BATCH)
+        away, corner = (positions - whole)[part], whole[part] + side - side // 2
+        ramp_y, ramp_x = (np.exp(-2j * np.pi * away[:, axis, None] * k) for axis in (0, 1))
+        probes = scipy.fft.ifft2(spectrum * ramp_y[:, :, None] * ramp_x[:, None, :])
+        rows, cols = (corner[:, axis, None] + np.arange(side) for axis in (0, 1))
+        windows = padded[rows[:, :, None], cols[:, None, :]]
+        found[part] = misfits(roots[part], windows, probes.astype(np.complex64), electrons)
+    return found
 
 
 def _expected(mean: np.ndarray) -> np.ndarray:

@@ -150,7 +150,7 @@ def train(
         objective = DistributedDataParallel(objective)
     test = tests.lesson(VALIDATION_SEED, recipe.groups,
                         -(-recipe.validation_patterns // recipe.groups), device)  # fmt: skip
-    every = max(1, recipe.steps // recipe.validations)
+    every = -(-recipe.steps // recipe.validations)
     end = recipe.steps if until is None else min(until, recipe.steps)
     losses: list[float] = []
     start = time.monotonic()

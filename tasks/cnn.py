@@ -20,7 +20,7 @@ from distributed import Client
 from gpu_kernels.stitch import stitch
 from models.forward import head_size, unit_probe
 from models.geometry import Geometry
-from models.retrieval import misfits, patch_weights, retrieve
+from models.retrieval import patch_weights, retrieve, scan_misfits
 from models.weights import load_network
 from tasks.array_files import ArrayFile, read_probe
 from tasks.calibrate import read_calibration
@@ -314,24 +314,12 @@ def _judge_slab(
     torch.set_num_threads(1)
     events, geometry, grid = _scene(Path(work))
     network, _ = load_network(Path(aside) / NETWORK)
-    phase = np.pad(read_array(aside, "detector_phase"), SIDE)
     roots, chosen = _roots(events, grid, slab)
     first, last = events.rows(slab)
     places = (axis[first:last][chosen] for axis in _places(events, geometry))
-    at = probe_positions(grid, geometry, tuple(places)) - facts["origin"] + SIDE
-    whole = np.floor(at + 0.5).astype(int)
-    spectrum = scipy.fft.fft2(network.probe.numpy())
-    k = scipy.fft.fftfreq(SIDE)
-    found = np.empty(len(at))
-    for start in range(0, len(at), SAMPLED):
-        part = slice(start, start + SAMPLED)
-        away = (at - whole)[part]
-        ramp_y, ramp_x = (np.exp(-2j * np.pi * away[:, axis, None] * k) for axis in (0, 1))
-        probes = scipy.fft.ifft2(spectrum * ramp_y[:, :, None] * ramp_x[:, None, :])
-        corner = whole[part] - SIDE // 2
-        rows, cols = (corner[:, axis, None] + np.arange(SIDE) for axis in (0, 1))
-        windows = phase[rows[:, :, None], cols[:, None, :]]
-        found[part] = misfits(roots[part], windows, probes.astype(np.complex64), facts["electrons"])
+    at = probe_positions(grid, geometry, tuple(places)) - facts["origin"]
+    phase = read_array(aside, "detector_phase")
+    found = scan_misfits(roots, phase, at, network.probe.numpy(), facts["electrons"])
     misfit = np.full(chosen.shape, np.nan)
     misfit[chosen] = found
     return misfit

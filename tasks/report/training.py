@@ -50,16 +50,16 @@ def charts_of(marks: Sequence[Mark]) -> list[Chart]:
     if len(marks) < 2:
         return []
     steps = np.array([mark.step for mark in marks], float)
-    loss = np.array([mark.loss for mark in marks])
-    l1 = np.array([mark.score.l1 for mark in marks])
+    loss = 1e3 * np.array([mark.loss for mark in marks])
+    l1 = 1e3 * np.array([mark.score.l1 for mark in marks])
     correlation = np.array([mark.score.correlation for mark in marks])
-    rate = np.array([mark.rate for mark in marks])
+    rate = 1e3 * np.array([mark.rate for mark in marks])
     return [
         Chart(
             "Error",
             curves([Series("in training", steps, loss, "s1"),
                     Series("on unseen pictures", steps, l1, "s0")],
-                   "step", "mean |error| [rad]", alt="error over the steps"),
+                   "step", "mean |error| [mrad]", alt="error over the steps"),
             (("s1", "in training"), ("s0", "on unseen pictures")),
             "Good: both fall and level off together. Unseen pictures that get worse while training "
             "gets better are learnt by heart.",
@@ -76,7 +76,7 @@ def charts_of(marks: Sequence[Mark]) -> list[Chart]:
         Chart(
             "Learning rate",
             curves([Series("learning rate", steps, rate, "s2")],
-                   "step", "learning rate", alt="learning rate over the steps"),
+                   "step", "learning rate [1/1000]", alt="learning rate over the steps"),
             (("s2", "learning rate"),),
             "Rises, and falls to almost nothing: the last, small steps take away much of the "
             "error.",

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.cnn import ELECTRONS, INSIDE, SIDE, STEP, by_network, compared, scanned
 from gpu_kernels.stitch import stitch
 from models.forward import unit_probe
-from models.retrieval import for_probe, patch_weights, retrieve
+from models.retrieval import for_probe, patch_weights, retrieve, scan_misfits
 from models.weights import load_network
 from tasks.network import SHIPPED
 
@@ -58,3 +58,24 @@ def test_mistakes_are_seen(scene, mistake):
     wrong = compared(np.nan_to_num(image), truth)
     assert wrong["rms"] > 1.15 * right["rms"]
     assert wrong["corr"] < right["corr"]
+
+
+def test_misfits_are_one_for_the_truth_and_flag_a_particle_that_the_image_lacks(scene):
+    network, counts, positions, truth = scene
+    roots = np.sqrt(counts, dtype=np.float32)
+    inner = (np.abs(positions - positions.mean(axis=0)) < 6).all(axis=1)
+
+    def found(image):
+        probe = network.probe.numpy()
+        return scan_misfits(roots[inner], image, positions[inner], probe, ELECTRONS)
+
+    right = found(truth)
+    assert right.mean() == pytest.approx(1, abs=0.1)
+    lacking = truth.copy()
+    middle = len(truth) // 2
+    lacking[middle - 1 : middle + 2, middle - 1 : middle + 2] -= 1.5
+    wrong = found(lacking)
+    near = np.hypot(*(positions[inner] - middle).T) < 2
+    assert wrong[near].mean() > 2
+    far = np.hypot(*(positions[inner] - middle).T) > 6
+    assert wrong[far].mean() < 1.5
