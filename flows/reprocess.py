@@ -27,6 +27,7 @@ from tasks.epie import reconstruct
 from tasks.formats.companion import read_companion
 from tasks.frc import FrcSettings, Method, frc
 from tasks.ingest import ReaderOptions, ingest
+from tasks.memory import Demand, demands, refuse_what_cannot_fit
 from tasks.reduce import ReduceSettings, reduce
 from tasks.ssb import SsbSettings, ssb
 from tasks.store import layout
@@ -97,6 +98,7 @@ def _reprocess(
     check_companion(dataset, events)
     steps.append(measure_bright_field_disk(work, steps[-1][0].identity, given, "disk" in force))
     settings = reduce_settings(dataset, events, steps[-1][0])
+    refuse_what_cannot_fit(memory_demands(dataset, events, settings), client)
     steps.append(
         reduce_events(events.path, work, steps[0][0].identity, settings, client, "reduce" in force)
     )
@@ -180,6 +182,15 @@ def reduce_settings(dataset: Dataset, events: EventStore, disk: Manifest) -> Red
     """What to take from the events: the standard detectors, and all that the job adds."""
     center, radius = tuple(disk.summary["center_px"]), float(disk.summary["semiangle_px"])
     return chosen_reductions(dataset, events.scan_shape, events.detector_shape, center, radius)
+
+
+def memory_demands(dataset: Dataset, events: EventStore, settings: ReduceSettings) -> list[Demand]:
+    """What the steps of a dataset will need, by the size of its recording."""
+    rows, cols = events.scan_shape
+    slab = min(events.slab_rows, rows) * cols
+    return demands(
+        rows * cols, slab, events.events * slab / (rows * cols), settings.pixels, dataset.steps
+    )
 
 
 def ingest_file(

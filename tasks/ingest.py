@@ -19,6 +19,7 @@ from gpu_kernels.sectors import LOG_FALSE_ALARM, lost_sectors, sector_counts
 from tasks.formats.binning import binned
 from tasks.formats.detect import open_recording
 from tasks.formats.recording import Recording, RecordingError
+from tasks.memory import INGEST_PER_EVENT, MemoryPlanError, room_of_unit
 from tasks.store import events as store
 from tasks.store import layout
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
@@ -96,18 +97,40 @@ def ingest(
     )
 
 
-def slab_rows_for(recording: Recording) -> int:
-    """Scan rows of a slab, so that it has about ``EVENTS_PER_SLAB`` events."""
+def slab_rows_for(recording: Recording, room: float = np.inf) -> int:
+    """Scan rows of a slab: about ``EVENTS_PER_SLAB`` events, or as many as fit.
+
+    Parameters
+    ----------
+    recording : Recording
+        What is to be read.
+    room : float
+        Memory that a unit of work may fill [bytes].
+
+    Raises
+    ------
+    MemoryPlanError
+        If not even one row fits.
+    """
     per_row = max(1.0, recording.events_per_position_estimate * recording.scan_shape[1])
-    return int(np.clip(EVENTS_PER_SLAB // per_row, 1, recording.scan_shape[0]))
+    events = min(EVENTS_PER_SLAB, room / INGEST_PER_EVENT)
+    if events < per_row and room < INGEST_PER_EVENT * per_row:
+        raise MemoryPlanError(
+            f"{recording.path}: one scan row has about {per_row:.3g} electrons, which take "
+            f"{INGEST_PER_EVENT * per_row / 2**30:.2f} GiB to read; a worker has "
+            f"{room / 2**30:.2f} GiB for each of its threads. Give the workers more memory_gib or "
+            "fewer threads."
+        )
+    return int(np.clip(events // per_row, 1, recording.scan_shape[0]))
 
 
 def _write(
     aside: Path, source: Source, options: ReaderOptions, client: Client | None
 ) -> dict[str, Any]:
     recording = options.open(source.path)
-    rows = slab_rows_for(recording)
+    rows = _rows_begun(aside) or slab_rows_for(recording, room_of_unit(client))
     zarr.create_group(str(aside), overwrite=False) if not (aside / "zarr.json").exists() else None
+    zarr.open_group(str(aside), mode="r+").attrs["slab_rows"] = rows
     cuts = [(first, min(first + rows, recording.scan_shape[0]))
             for first in range(0, recording.scan_shape[0], rows)]  # fmt: skip
     todo = [n for n in range(len(cuts)) if finished_unit(aside, _unit(n)) is None]
@@ -123,6 +146,14 @@ def _write(
             "Run the job again when it is complete."
         )
     return _seal(aside, recording, source, cuts, rows)
+
+
+def _rows_begun(aside: Path) -> int | None:
+    """Scan rows of the slabs that an earlier run began with, which may have had other memory."""
+    try:
+        return int(zarr.open_group(str(aside), mode="r").attrs["slab_rows"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _unit(slab: int) -> str:

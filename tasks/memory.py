@@ -1,0 +1,112 @@
+"""Memory: what a step will need is known before it starts, and what cannot fit is refused.
+
+The figures are peaks of resident memory that units of work were measured to add, rounded up.
+"""
+
+from dataclasses import dataclass
+
+import psutil
+from distributed import Client
+from distributed.system import MEMORY_LIMIT
+
+WORKER_ITSELF = 400 << 20
+"""Bytes that a worker holds before its first unit: Python and the compiled libraries."""
+USABLE = 0.75
+"""Part of a worker's limit that units may fill; above, Dask pauses it and then starts it anew."""
+INGEST_PER_EVENT = 12
+REDUCE_PER_EVENT, REDUCE_PER_VALUE = 6, 4
+SSB_PER_POSITION, SSB_GATHERED_PER_POSITION = 600, 800
+DPC_PER_POSITION = 350
+
+
+class MemoryPlanError(RuntimeError):
+    """A step that cannot fit into the memory that there is."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Memory that a step adds at its peak [bytes]."""
+
+    step: str
+    unit: int
+    """In a worker, for each unit that it runs at a time."""
+    here: int = 0
+    """In the process of the flow."""
+
+
+def demands(
+    positions: int, slab_positions: int, slab_events: float, pixels: int, steps: tuple[str, ...]
+) -> list[Demand]:
+    """What the steps of a dataset will need.
+
+    Parameters
+    ----------
+    positions : int
+        Of the scan.
+    slab_positions : int
+        Scan positions of a slab.
+    slab_events : float
+        Electrons of a slab.
+    pixels : int
+        Binned pixels of the disk's window.
+    steps : tuple of str
+        That the job asks for.
+
+    Returns
+    -------
+    list of Demand
+    """
+    values = slab_positions * pixels
+    found = [Demand("reduce", int(REDUCE_PER_EVENT * slab_events + REDUCE_PER_VALUE * values))]
+    if "dpc" in steps:
+        found.append(Demand("dpc", 0, DPC_PER_POSITION * positions))
+    if "ssb" in steps:
+        gathered = SSB_GATHERED_PER_POSITION * positions
+        found.append(Demand("ssb", SSB_PER_POSITION * positions, gathered))
+    return found
+
+
+def room_of_unit(client: Client | None) -> int:
+    """Bytes that one unit may fill: the least over the workers, shared by their threads."""
+    if client is None:
+        return room_here()
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    rooms = [
+        (USABLE * (worker["memory_limit"] or MEMORY_LIMIT) - WORKER_ITSELF) / worker["nthreads"]
+        for worker in workers
+    ]
+    return max(0, int(min(rooms, default=0)))
+
+
+def room_here() -> int:
+    """Bytes that this process may still take: what is free, within the limit of its group."""
+    own = psutil.Process().memory_info().rss
+    return max(0, min(psutil.virtual_memory().available, MEMORY_LIMIT - own))
+
+
+def refuse_what_cannot_fit(needed: list[Demand], client: Client | None) -> None:
+    """Refuse a plan before it starts.
+
+    Raises
+    ------
+    MemoryPlanError
+        With the numbers, and what would mend it.
+    """
+    unit, here = room_of_unit(client), room_here()
+    for demand in needed:
+        if demand.unit > unit:
+            raise MemoryPlanError(
+                f"the step {demand.step} needs {_gib(demand.unit)} for each unit of work, and a "
+                f"worker has {_gib(unit)} for each of its threads; give the workers more "
+                "memory_gib or fewer threads, or sum scan positions with scan_bin."
+            )
+        if demand.here > here:
+            raise MemoryPlanError(
+                f"the step {demand.step} gathers {_gib(demand.here)} in the flow's own process, "
+                f"and {_gib(here)} are free; close other programs, or sum scan positions with "
+                "scan_bin."
+            )
+
+
+def _gib(amount: float) -> str:
+    return f"{amount / 2**30:.2f} GiB"
