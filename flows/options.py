@@ -153,7 +153,7 @@ def _named_threshold(value: Any) -> Any:
 class FrcOptions(Options):
     """Fourier ring correlation of images made from two halves of the electrons."""
 
-    methods: tuple[Literal["virtual", "dpc", "ssb", "epie"], ...] = ("virtual", "dpc", "ssb")
+    methods: tuple[Literal["virtual", "dpc", "ssb", "cnn", "epie"], ...] = ("virtual", "dpc", "ssb")
     """Steps whose images are made again from each half, which takes as long again; those that the
     job does not run are left out."""
     threshold: Annotated[Literal["0.143", "0.5", "half_bit"], BeforeValidator(_named_threshold)] = (

@@ -223,14 +223,19 @@ def _images(
             found.append(_Image(detector.name, "virtual", image, scan_step))
     for step in methods:
         folder = layout.step_folder(half, step)
+        # The object itself and not its phase, which would wrap where it is strong.
+        own = next((name for name in ("object", "phase") if (folder / name).is_dir()), None)
+        if own is not None:
+            down, across = (
+                float(np.diff(read_array(folder, f"{own}_{axis}")).mean()) for axis in "yx"
+            )
+            image = read_array(folder, own)
+            image = image.astype(np.complex128 if np.iscomplexobj(image) else np.float64)
+            found.append(_Image(f"{step}_phase", step, image, (down, across)))
+            continue
         for path in sorted(folder.glob("*_phase")):
             image = filled(read_array(folder, path.name).astype(np.float64))
             found.append(_Image(path.name, step, image, scan_step))
-        if (folder / "object").is_dir():
-            # The object itself and not its phase, which would wrap where it is strong.
-            steps = (np.diff(read_array(folder, f"object_{axis}")).mean() for axis in "yx")
-            values = read_array(folder, "object").astype(np.complex128)
-            found.append(_Image(f"{step}_phase", step, values, tuple(map(float, steps))))  # type: ignore[arg-type]
     return found
 
 
