@@ -127,6 +127,8 @@ class SsbOptions(Options):
 
     sidebands: Literal["both", "left", "right"] = "both"
     """Which sidebands the phase is taken from."""
+    edges: Literal["joined", "periodic"] = "joined"
+    """Join the scan's opposite edges by a strip that fades, or take the object to repeat."""
     wiener: bool = True
     """Also write the Wiener-weighted phases."""
 

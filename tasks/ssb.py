@@ -9,6 +9,7 @@ import zarr
 from distributed import Client
 
 from gpu_kernels.inpaint import Filler
+from gpu_kernels.joined_edges import join_edges, joined_shape
 from gpu_kernels.ssb import SsbGeometry, SsbSums, ssb_finish, ssb_partial
 from gpu_kernels.wiener import image_of, noise_of_sums, ring_wiener
 from tasks.calibrate import read_calibration
@@ -18,7 +19,7 @@ from tasks.store.events import open_store, write_array
 from tasks.store.publish import Manifest, published
 from tasks.units import run_units
 
-VERSION = 2
+VERSION = 3
 POSITIONS_AT_ONCE = 2**22
 """Counts that become single precision at a time, at least of a pair of pixels: 16 MB."""
 PARTS = 8
@@ -27,9 +28,10 @@ PARTS = 8
 
 @dataclass(frozen=True)
 class SsbSettings:
-    """Which sidebands, and whether Wiener-weighted phases are wanted as well."""
+    """Which sidebands, how the scan's edges meet, and whether Wiener-weighted phases are wanted."""
 
     sidebands: str = "both"
+    edges: str = "joined"
     wiener: bool = True
 
 
@@ -61,10 +63,11 @@ def ssb(
     )
 
 
-def _geometry(work: Path) -> SsbGeometry:
+def _geometry(work: Path, settings: SsbSettings) -> SsbGeometry:
     geometry, aberrations, _ = read_calibration(work)
+    scan_shape = open_store(layout.event_store(work)).scan_shape
     return SsbGeometry(
-        open_store(layout.event_store(work)).scan_shape,
+        joined_shape(scan_shape) if settings.edges == "joined" else scan_shape,
         geometry.scan_step,
         geometry.rotation,
         geometry.aperture,
@@ -74,12 +77,12 @@ def _geometry(work: Path) -> SsbGeometry:
 
 
 def _sum_blocks(
-    work_path: str, reduced: ReduceSettings, blocks: list[int]
+    work_path: str, reduced: ReduceSettings, settings: SsbSettings, blocks: list[int]
 ) -> tuple[SsbSums, float, int]:
     """Sums over some blocks of pixels, the electrons in them and how many pixels they have."""
     work = Path(work_path)
     calibrated, _, _ = read_calibration(work)
-    geometry = _geometry(work)
+    geometry = _geometry(work, settings)
     k_y, k_x = calibrated.wavevectors(*window_wavevectors(reduced))
     events = open_store(layout.event_store(work))
     filler, scale = Filler(events.unusable()), events.frame_scale()
@@ -96,8 +99,10 @@ def _sum_blocks(
         for first in range(0, inside.size, at_once):
             some = inside[first : first + at_once]
             counts = filler.fill(chunk[some] * scale)
-            total = ssb_partial(counts, own[0][some], own[1][some], geometry, into=total)
             electrons += float(counts.sum(dtype=np.float64))
+            if settings.edges == "joined":
+                counts = join_edges(counts, geometry.scan_shape)
+            total = ssb_partial(counts, own[0][some], own[1][some], geometry, into=total)
         pixels += int(inside.size)
     return total, electrons, pixels
 
@@ -105,17 +110,18 @@ def _sum_blocks(
 def _images(
     work: Path, reduced: ReduceSettings, settings: SsbSettings, client: Client | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    geometry = _geometry(work)
+    geometry = _geometry(work, settings)
     blocks = np.array_split(np.arange(-(-reduced.pixels // PIXELS_PER_BLOCK)), PARTS)
-    units = [(str(work), reduced, [int(b) for b in part]) for part in blocks if part.size]
+    units = [(str(work), reduced, settings, [int(b) for b in part]) for part in blocks if part.size]
     parts = run_units("ssb", _sum_blocks, units, client)
     sums = parts[0][0]
     for part, _, _ in parts[1:]:
         sums = sums + part
     electrons, pixels = sum(p[1] for p in parts), sum(p[2] for p in parts)
+    rows, cols = open_store(layout.event_store(work)).scan_shape
+    intensity = electrons / pixels / (rows * cols)
     positions = geometry.scan_shape[0] * geometry.scan_shape[1]
-    intensity = electrons / pixels / positions
-    noise = noise_of_sums(sums.noise, sums.noise_count, electrons / pixels, intensity)
+    noise = noise_of_sums(sums.noise, sums.noise_count, positions * intensity, intensity)
     images: dict[str, np.ndarray] = {}
     for name, estimate in (("ssb", settings.sidebands), ("wpo", "wpo")):
         found = ssb_finish(sums, intensity, geometry, estimate)  # type: ignore[arg-type]
@@ -132,4 +138,4 @@ def _images(
             weighted = ring_wiener(found.spectrum, found.weight, noise, q, width)
             images[f"{name}_wiener_phase"] = image_of(weighted, geometry.scan_shape)
     facts = {"disk_pixels": pixels, "electrons_per_disk_pixel": intensity, "noise": noise}
-    return images, facts
+    return {name: image[:rows, :cols] for name, image in images.items()}, facts
