@@ -19,7 +19,7 @@ from models.aberrations import Aberrations
 from models.geometry import Geometry
 
 ROOT = Path(__file__).resolve().parents[1]
-PEERS = ROOT / ".venv-peers" / "bin" / "python"
+PEERS = ROOT / ".venv-peers-phase" / "bin" / "python"
 LENS = Aberrations(C10=60, C12=20, phi12=0.5236, C21=900, phi21=-0.87)
 ROTATION = -14.0
 DOSES = (None, 1e5, 1e4, 1e3)
@@ -69,7 +69,7 @@ def frames(scan: Scan, side: int) -> np.ndarray:
 
 
 def ask_peer(
-    peer: str, folder: Path, scan: Scan, side: int, repeats: int = 3, quick: bool = False
+    peer: str, folder: Path, scan: Scan, side: int, repeats: int = 3
 ) -> dict[str, Any] | str:
     """Let a peer work on a recording; a text says why there is no answer."""
     if not PEERS.exists():
@@ -80,7 +80,7 @@ def ask_peer(
         "energy": geometry.energy, "semiangle": geometry.semiangle, "step": geometry.scan_step,
         "wavelength": geometry.wavelength, "center": geometry.center, "radius": geometry.radius,
         "rotation_deg": ROTATION, "aberrations": scan.aberrations.nonzero(), "threads": 2,
-        "quick": quick,
+        "object": bool(scan.phase.any()),
     }  # fmt: skip
     (folder / "scan.json").write_text(json.dumps(facts))
     done = subprocess.run(

@@ -27,7 +27,8 @@ from benchmarks.phase_peers import peak, resident
 from benchmarks.phase_scan import DOSES, SPEED, SpeedCase, ask_peer, counted_scan, mos2
 from benchmarks.simulated_scan import Scan
 from gpu_kernels.held_trotters import HeldTrotters
-from gpu_kernels.ssb import SsbImages, SsbSums, ssb_finish, ssb_partial
+from gpu_kernels.joined_edges import join_edges, joined_shape
+from gpu_kernels.ssb import SsbSums, ssb_finish, ssb_partial
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.wiener import image_of, noise_of_sums, ring_wiener
 from models.aberrations import Aberrations
@@ -87,7 +88,7 @@ def speed(case: SpeedCase, folder: Path, peers: Path | None) -> None:
     ):
         if peer == "ptychography40" and case.side > 256:
             continue  # a quarter of an hour
-        found = ask_peer(peer, peers, scan, case.detector, quick=True)
+        found = ask_peer(peer, peers, scan, case.detector)
         if isinstance(found, str):
             print(f"{peer}: {found}")
             continue
@@ -151,27 +152,30 @@ def lens_of(geometry: Geometry, shape: tuple[int, int], lens: Aberrations) -> Ss
 
 
 def reconstruct(
-    scan: Scan, threads: int = 1, geometry: Geometry | None = None, lens: Aberrations | None = None
-) -> tuple[SsbImages, np.ndarray]:
-    """Phase from the counts, and its Wiener-weighted form."""
+    scan: Scan,
+    threads: int = 1,
+    geometry: Geometry | None = None,
+    lens: Aberrations | None = None,
+    joined: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Phase from the counts, and its Wiener-weighted form; with the scan's edges joined or not."""
     geometry, lens = geometry or scan.geometry, lens or scan.aberrations
-    shape = (int(scan.dense.shape[1]), int(scan.dense.shape[2]))
+    rows, cols = (int(n) for n in scan.dense.shape[1:])
+    shape = joined_shape((rows, cols)) if joined else (rows, cols)
     ssb, (k_y, k_x) = lens_of(geometry, shape, lens), geometry.wavevectors(scan.rows, scan.cols)
     inside = np.hypot(k_y, k_x) < ssb.aperture
     blocks = [slice(at, at + BLOCK) for at in range(0, inside.size, BLOCK)]
 
-    def part(some: list[slice]) -> tuple[SsbSums, float]:
+    def part(some: list[slice]) -> SsbSums:
         sums = SsbSums.none(ssb)
         for at in some:
-            sums = ssb_partial(scan.dense[at], k_y[at], k_x[at], ssb, into=sums)
-        level = [scan.dense[at].sum(axis=(1, 2), dtype=np.float64)[inside[at]] for at in some]
-        return sums, float(np.concatenate(level).sum())
+            block = join_edges(scan.dense[at], shape) if joined else scan.dense[at]
+            sums = ssb_partial(block, k_y[at], k_x[at], ssb, into=sums)
+        return sums
 
     with ThreadPoolExecutor(threads) as pool:
-        done = list(pool.map(part, (blocks[first::threads] for first in range(threads))))
-    sums = reduce(add, (one for one, _ in done))
-    electrons = sum(level for _, level in done)
-    intensity = electrons / inside.sum() / shape[0] / shape[1]
+        sums = reduce(add, pool.map(part, (blocks[first::threads] for first in range(threads))))
+    intensity = sums.electrons / inside.sum() / shape[0] / shape[1]
     images = ssb_finish(sums, intensity, ssb)
     noise = noise_of_sums(
         sums.noise, sums.noise_count, intensity * shape[0] * shape[1], intensity
@@ -181,7 +185,7 @@ def reconstruct(
     weighted = ring_wiener(
         images.spectrum, images.weight, noise, np.hypot(q_y[:, None], q_x), 2 * max(q_y[1], q_x[1])
     )
-    return images, image_of(weighted, shape)
+    return images.phase[:rows, :cols], image_of(weighted, shape)[:rows, :cols]
 
 
 def hold(scan: Scan) -> HeldTrotters:
@@ -202,24 +206,30 @@ def update(held: HeldTrotters, scan: Scan, threads: int) -> np.ndarray:
 def quality(peers: Path | None) -> None:
     """Correlation with the truth up to twice the aperture, at the known lens."""
     print("\nMoS2, known lens: correlation with the object below 2 α at a dose in e/Å²")
-    print(f"{'':34}" + "".join(f" {'none' if d is None else f'{d:.0e}':>8}" for d in DOSES))
-    for canvas, where in ((128, "scan repeats"), (160, "scan ends")):
-        scan = mos2(canvas)
-        rows: dict[str, list[float]] = {}
-        for dose in DOSES:
-            counted = counts_at(scan, dose)
-            plain, weighted = reconstruct(counted)
-            rows.setdefault("both sidebands", []).append(likeness(plain.phase, scan))
-            rows.setdefault("both sidebands, Wiener", []).append(likeness(weighted, scan))
-            for peer, names in (("quantem", ("ssb", "wiener")), ("ptychography40", ("ssb",))):
-                found = ask_peer(peer, peers, counted, 32, quick=True) if peers else "not asked"
-                for name in names:
-                    like = float("nan")
-                    if isinstance(found, dict) and peers:
-                        like = likeness(np.load(peers / f"{peer}_{name}.npy").squeeze(), scan)
-                    rows.setdefault(f"{peer} {name}", []).append(like)
-        for name, likes in rows.items():
-            print(f"{f'{where}: {name}':42}" + "".join(f" {like:8.4f}" for like in likes))
+    print(f"{'':42}" + "".join(f" {'none' if d is None else f'{d:.0e}':>8}" for d in DOSES))
+    rows: dict[str, list[float]] = {}
+
+    def note(name: str, image: np.ndarray, scan: Scan) -> None:
+        rows.setdefault(name, []).append(likeness(image, scan))
+
+    repeating, ending = mos2(), mos2(canvas=160)
+    for dose in DOSES:
+        for scan, joined, where in (
+            (repeating, False, "scan repeats"),
+            (ending, False, "scan ends, edges periodic"),
+            (ending, True, "scan ends, edges joined"),
+        ):
+            plain, weighted = reconstruct(counts_at(scan, dose), joined=joined)
+            note(where, plain, scan)
+            note(f"{where}, Wiener", weighted, scan)
+        for peer, names in (("quantem", ("ssb", "wiener")), ("ptychography40", ("ssb",))):
+            found = ask_peer(peer, peers, counts_at(repeating, dose), 32) if peers else "not asked"
+            for name in names:
+                if peers and not isinstance(found, str):
+                    image = np.load(peers / f"{peer}_{name}.npy").squeeze()
+                    note(f"{peer} {name}, scan repeats", image, repeating)
+    for name, likes in rows.items():
+        print(f"{name:42}" + "".join(f" {like:8.4f}" for like in likes))
 
 
 def counts_at(scan: Scan, dose: float | None) -> Scan:

@@ -50,17 +50,20 @@ class SsbSums:
     """Sum of |G|² at frequencies beyond 2 k0, where there is nothing but noise."""
     noise_count: int
     """Terms of that sum."""
+    electrons: float
+    """Sum of G(k, 0) over the pixels: all their counts."""
 
     @classmethod
     def none(cls, geometry: SsbGeometry) -> "SsbSums":
         """Of no pixel."""
-        return cls(np.zeros((FIELDS, geometry.scan_shape[0], geometry.columns)), 0.0, 0)
+        return cls(np.zeros((FIELDS, geometry.scan_shape[0], geometry.columns)), 0.0, 0, 0.0)
 
     def __add__(self, other: "SsbSums") -> "SsbSums":
         return SsbSums(
             self.fields + other.fields,
             self.noise + other.noise,
             self.noise_count + other.noise_count,
+            self.electrons + other.electrons,
         )
 
 
@@ -156,6 +159,7 @@ def ssb_of_spectrum(
     beyond = np.hypot(q_y[:, None], q_x) > NOISE_FROM * geometry.aperture
     total.noise = float(total.fields[9].sum())
     total.noise_count += int(beyond.sum()) * k_y.size
+    total.electrons += float(to_host(parts[:, 0, 0, 0]).sum(dtype=np.float64))
     return total
 
 

@@ -78,8 +78,8 @@ def _geometry(work: Path, settings: SsbSettings) -> SsbGeometry:
 
 def _sum_blocks(
     work_path: str, reduced: ReduceSettings, settings: SsbSettings, blocks: list[int]
-) -> tuple[SsbSums, float, int]:
-    """Sums over some blocks of pixels, the electrons in them and how many pixels they have."""
+) -> tuple[SsbSums, int]:
+    """Sums over some blocks of pixels, and how many pixels they have."""
     work = Path(work_path)
     calibrated, _, _ = read_calibration(work)
     geometry = _geometry(work, settings)
@@ -89,7 +89,7 @@ def _sum_blocks(
     dense = zarr.open_array(str(layout.step_folder(work, "reduce")), path="dense", mode="r")
     total = SsbSums.none(geometry)
     at_once = max(2, POSITIONS_AT_ONCE // (geometry.scan_shape[0] * geometry.scan_shape[1]))
-    electrons, pixels = 0.0, 0
+    pixels = 0
     for block in blocks:
         at = slice(block * PIXELS_PER_BLOCK, (block + 1) * PIXELS_PER_BLOCK)
         inside = np.flatnonzero(np.hypot(k_y[at], k_x[at]) < geometry.aperture)
@@ -99,12 +99,11 @@ def _sum_blocks(
         for first in range(0, inside.size, at_once):
             some = inside[first : first + at_once]
             counts = filler.fill(chunk[some] * scale)
-            electrons += float(counts.sum(dtype=np.float64))
             if settings.edges == "joined":
                 counts = join_edges(counts, geometry.scan_shape)
             total = ssb_partial(counts, own[0][some], own[1][some], geometry, into=total)
         pixels += int(inside.size)
-    return total, electrons, pixels
+    return total, pixels
 
 
 def _images(
@@ -115,12 +114,12 @@ def _images(
     units = [(str(work), reduced, settings, [int(b) for b in part]) for part in blocks if part.size]
     parts = run_units("ssb", _sum_blocks, units, client)
     sums = parts[0][0]
-    for part, _, _ in parts[1:]:
+    for part, _ in parts[1:]:
         sums = sums + part
-    electrons, pixels = sum(p[1] for p in parts), sum(p[2] for p in parts)
+    pixels = sum(p[1] for p in parts)
     rows, cols = open_store(layout.event_store(work)).scan_shape
-    intensity = electrons / pixels / (rows * cols)
     positions = geometry.scan_shape[0] * geometry.scan_shape[1]
+    intensity = sums.electrons / pixels / positions
     noise = noise_of_sums(sums.noise, sums.noise_count, positions * intensity, intensity)
     images: dict[str, np.ndarray] = {}
     for name, estimate in (("ssb", settings.sidebands), ("wpo", "wpo")):

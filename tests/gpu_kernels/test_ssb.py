@@ -148,6 +148,7 @@ def test_sums_of_blocks_equal_the_sum_of_the_whole():
     np.testing.assert_allclose(total.fields, whole.fields, atol=1e-9)
     np.testing.assert_allclose(total.noise, whole.noise, atol=1e-9)
     assert total.noise_count == whole.noise_count
+    assert total.electrons == pytest.approx(block.sum())
 
 
 def test_sums_equal_the_definition(twin):
