@@ -1,6 +1,6 @@
 """Calibration and DPC beside LiberTEM, py4DSTEM and quantem, in one run: errors, time and memory.
 
-    python benchmarks/calibration.py [blind | com | large] [--without-peers] [--with-quantem]
+    python -m benchmarks.calibration [blind | com | large] [--without-peers] [--with-quantem]
 
 ``blind``: rotation and aberrations of a MoS2 monolayer from its counts alone, and the image that
 follows; quantem's own fit takes minutes and is asked only ``--with-quantem``. ``com``: the centre

@@ -1,6 +1,6 @@
 """SSB beside its floor, quantem and ptychography40, in one run: time, memory and quality.
 
-    python benchmarks/ssb.py [speed | quality] [--without-peers]
+    python -m benchmarks.ssb [speed | quality] [--without-peers]
 
 The floor is what any SSB does at least: read the counts once and transform the disk's pixels over
 the scan, by FFTW in real form. Ours runs as the mill runs it, each core on its own pixels, and the
