@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from flows.dataset import Dataset
-from flows.options import Options
+from flows.options import MIRROR, Options
 from flows.worker_options import WorkerOptions
 
 
@@ -12,6 +12,9 @@ class Job(Options):
 
     output: str = Field(examples=["/data/reprocessed"])
     """Folder of the results, relative to the job file; made where it is not there."""
+    mirror: str | None = Field(default=None, pattern=MIRROR, examples=["s3://nights/2026"])
+    """Object store that each finished dataset is copied to as well, as fsspec takes it; its keys
+    come from the environment. Needs `phasemill[s3]` for S3."""
     cluster: str = Field(
         default="local",
         pattern=r"^(local|local-cuda|threads|slurm|(tcp|tls)://.+)$",

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 NAME = r"^[a-z][a-z0-9_]{0,30}$"
+MIRROR = r"^[a-z0-9+]+://[^?#@\s]+$"
+"""Address of an object store; keys in it would end up in results."""
 Index = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
 

@@ -20,6 +20,7 @@ from flows.lock import NightError, locked_output
 from flows.progress import StepLines, step_lines
 from flows.reprocess import ORDER, reprocess
 from flows.stop import stoppable
+from tasks.mirror import mirror
 from tasks.report.night import write_night
 from tasks.store import layout
 from tasks.units import LostSchedulerError
@@ -160,6 +161,8 @@ def _one(
     for attempt in range(1, job.tries + 1):
         try:
             row = mill(dataset, job.output, client(), force)
+            if job.mirror is not None:
+                mirror(Path(job.output) / dataset.name, job.mirror)
         except Exception as error:
             # One dataset's failure, whatever it is, must not cost the night's others.
             _keep_traceback(log)

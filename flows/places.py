@@ -6,12 +6,15 @@ from typing import Any
 
 import yaml
 
-from flows.options import NAME
+from flows.options import MIRROR, NAME
 
 SHORT = Repr()
 """Shows what was found, however much it is."""
 SHORT.maxstring = SHORT.maxother = 80
-NAMES_ARE = {NAME: "is no name: a lower-case letter, then letters, digits and _, 31 at most"}
+NAMES_ARE = {
+    NAME: "is no name: a lower-case letter, then letters, digits and _, 31 at most",
+    MIRROR: "is no address of a store, as s3://bucket/prefix; keys come from the environment",
+}
 CLUSTERS = "give local, threads, local-cuda, slurm, or the address of a scheduler: tcp://HOST:PORT"
 OTHER_NAMES = "is no name: a letter or digit, then letters, digits and ._+-, 100 at most"
 

@@ -29,6 +29,8 @@ def refusal(path: str) -> str | None:
 
 def _paths(job: Job, origins: list[int]) -> Iterator[tuple[tuple, str]]:
     yield ("output",), job.output
+    if job.mirror is not None and job.mirror.startswith(("file:", "local:")):
+        yield ("mirror",), job.mirror.partition("://")[2]
     for dataset, origin in zip(job.datasets, origins, strict=True):
         at = ("datasets", origin)
         yield (*at, "path"), dataset.path

@@ -38,6 +38,20 @@ class Manifest:
     summary: dict[str, Any]
     """Small facts for the steps that follow and for the report."""
 
+    @classmethod
+    def sealed(cls, stored: dict[str, Any]) -> "Manifest":
+        """Take a manifest as it was stored, if its seal is whole.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If it is not.
+        """
+        stored = dict(stored)
+        if stored.pop("seal") != hash_of(stored):
+            raise ValueError("the seal of the manifest is broken")
+        return cls(**{key: stored[key] for key in cls.__dataclass_fields__})
+
     @property
     def digest(self) -> str:
         """One hash of all the data, equal for equal bytes."""
@@ -112,11 +126,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     """Manifest of a published folder, or None where there is none that is whole."""
     try:
         stored = json.loads((folder / layout.MANIFEST).read_text(encoding="utf-8"))
-        seal = stored.pop("seal")
-        manifest = Manifest(**{key: stored[key] for key in Manifest.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Manifest.sealed(stored)
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return manifest if seal == hash_of(stored) else None
 
 
 def verify(folder: Path) -> Manifest:

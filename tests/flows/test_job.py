@@ -88,6 +88,10 @@ BAD = {
     "empty": ("", r"a job is a mapping"),
     "a list": ("- a\n", r"a job is a mapping"),
     "python object": ("output: !!python/object:os.system {}\n", r"not YAML"),
+    "keys in an address": (
+        GOOD + "mirror: s3://key:secret@bucket\n", r"line 6: mirror: .*keys come from the environ",
+    ),
+    "mirror that is a path": (GOOD + "mirror: /data\n", r"line 6: mirror: .*no address of a store"),
     "unknown option": (
         entry("ssb: {sideband: left}"),
         r"line 6: .*sideband: this key is not known",

