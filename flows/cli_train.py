@@ -68,6 +68,8 @@ def train(
         card = train_file(path, settings, probe, console, quiet or as_json)
     except (ValueError, OSError) as error:
         refuse(f"{path}: {error}", as_json)
+    if not card["page"]:  # another of several processes writes and speaks
+        return
     if as_json:
         typer.echo(json.dumps(card, indent=1, ensure_ascii=False))
     else:

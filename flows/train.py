@@ -1,9 +1,13 @@
 """Train: settings from the command line, live progress, and what came of it."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from flows.progress import step_lines
@@ -53,10 +57,25 @@ def train_file(
                 highlight=False,
             )
 
-    with step_lines(console, quiet):
+    with several_processes(), step_lines(console, quiet):
         return train_to_file(
             TrainSettings(**given), path, lambda done, steps: report("train", done, steps), say
         )
+
+
+@contextmanager
+def several_processes() -> Iterator[None]:
+    """Join the processes that ``torchrun`` started, one for each GPU or core."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group()
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def read_probe(path: Path) -> np.ndarray:

@@ -143,8 +143,7 @@ def train(
         Its network has the weights of the best validation if the training is over.
     """
     network = state.network.to(device).train()
-    many = torch.distributed.is_available() and torch.distributed.is_initialized()
-    rank = torch.distributed.get_rank() if many else 0
+    many, rank = shared(), rank_of_process()
     objective: nn.Module = _Objective(network)
     if many:
         objective = DistributedDataParallel(objective)
@@ -173,6 +172,16 @@ def train(
         network.load_state_dict(state.best)
     network.eval()
     return state
+
+
+def shared() -> bool:
+    """Whether several processes of ``torch.distributed`` train together."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def rank_of_process() -> int:
+    """Number of this process among those that train together; the first one writes."""
+    return torch.distributed.get_rank() if shared() else 0
 
 
 def steps_within(

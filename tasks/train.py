@@ -15,7 +15,17 @@ from models.images import Atlas, held_out_atlas, training_atlas
 from models.lessons import VALIDATION_SEED, Lessons, score
 from models.networks import LinearPatch, PatchNetwork
 from models.probe_family import AnyProbe, OneProbe
-from models.training import PAPER, Mark, Recipe, State, begin, fit_ridge, steps_within, train
+from models.training import (
+    PAPER,
+    Mark,
+    Recipe,
+    State,
+    begin,
+    fit_ridge,
+    rank_of_process,
+    steps_within,
+    train,
+)
 from models.weights import NETWORKS, load_network, load_state, save_network, save_state
 from tasks.pictures import read_pictures
 from tasks.report.training import write_training_page
@@ -107,7 +117,7 @@ def train_network(
         state = begin(network, recipe)
 
     def mark(now: State) -> None:
-        if checkpoint is not None:
+        if checkpoint is not None and rank_of_process() == 0:
             save_state(checkpoint, now, about)
         if on_mark is not None:
             on_mark(now)
@@ -142,6 +152,8 @@ def train_to_file(
     checkpoint = path.with_name(path.name + ".checkpoint")
     start = None if settings.start is None else load_network(Path(settings.start))[0]
     done = train_network(settings, checkpoint, on_step, on_mark, start)
+    if rank_of_process() != 0:
+        return done.card | {"network": str(path), "page": ""}
     save_network(path, done.network, done.card)
     page = write_training_page(path.with_suffix(".html"), done.card, done.marks)
     checkpoint.unlink(missing_ok=True)

@@ -1,11 +1,18 @@
 """``phasemill train`` on the command line."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from typer.testing import CliRunner
 
 from flows.cli import app
+from models.weights import load_network
 from tests.models.deep import focused_probe
 
 
@@ -34,3 +41,31 @@ def test_requests_that_cannot_be_met_end_with_code_2(tmp_path):
         ran = CliRunner().invoke(app, ["train", *arguments, "--json", "--steps", "2"])
         assert ran.exit_code == 2
         assert said in json.loads(ran.stdout)["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_processes_train_one_network(tmp_path):
+    np.save(tmp_path / "probe.npy", focused_probe())
+    command = ["--probe", str(tmp_path / "probe.npy"), "--electrons", "9000", "9000"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+         "--master-addr", "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d",
+         "--rdzv-endpoint", "127.0.0.1:0", "--no-python",
+         str(Path(sys.executable).parent / "phasemill"), "train",
+         str(tmp_path / "two.safetensors"), "--steps", "3", "-q", *command],
+        capture_output=True, text=True, timeout=500, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    network, card = load_network(tmp_path / "two.safetensors")
+    assert card["validation"]["l1"] > 0
+    ran = CliRunner().invoke(
+        app, ["train", str(tmp_path / "one.safetensors"), "--steps", "3", "-q", *command]
+    )
+    assert ran.exit_code == 0, ran.output
+    alone, _ = load_network(tmp_path / "one.safetensors")
+    # Each process had lessons of its own, so the two are alike and not the same.
+    pairs = list(zip(network.parameters(), alone.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in pairs)
+    assert max(float((a - b).detach().abs().max()) for a, b in pairs) < 0.1
