@@ -37,7 +37,7 @@ from tasks.store.halves import publish_half
 from tasks.store.publish import Manifest, published
 from tasks.units import stage
 
-VERSION = 2
+VERSION = 3
 CURVES = "curves.zarr"
 BAND_LIMITED = ("virtual", "dpc", "ssb")
 """Methods whose images hold nothing beyond 2 k0, whatever the scan step."""
@@ -178,6 +178,7 @@ def _curves(
     methods: Mapping[str, Method],
 ) -> xr.Dataset:
     geometry, _, _ = read_calibration(work)
+    scan = open_store(layout.event_store(work)).scan_shape
     variables: dict[str, xr.Variable] = {}
     images = [_images(half, geometry.scan_step, reduced, settings, methods) for half in halves]
     for first, second in zip(*images, strict=True):
@@ -188,7 +189,7 @@ def _curves(
             register=first.step in UNANCHORED,
             band_limit=2 * geometry.aperture if first.step in BAND_LIMITED else np.inf,
         )
-        on_scan = first.values.shape == images[0][0].values.shape
+        on_scan = (first.values.shape, first.pixel) == (scan, geometry.scan_step)
         variables |= _variables(first, "" if on_scan else f"_{first.step}", curve, settings)
     facts = {"seed": settings.seed, "threshold": settings.threshold}
     along = [name for name in variables if name.startswith(("frequency", "pixels", "sigma"))]
