@@ -5,12 +5,11 @@ from math import floor
 from flows.dataset import Dataset
 from flows.options import Area, DenseOptions, RadialOptions, VirtualDetector
 from tasks.array_files import ArrayFile, read_positions, read_probe
-from tasks.cnn import CnnSettings
+from tasks.cnn_settings import CnnSettings, NetworkSettings
 from tasks.dense import DenseError, DenseSettings
 from tasks.detectors import Annulus, MaskDetector, RadialSettings, standard_annuli
 from tasks.epie import EpieSettings, algorithm
 from tasks.masks import MaskFile
-from tasks.network import NetworkSettings
 from tasks.reduce import ReduceSettings
 from tasks.regions import VACUUM, Region
 

@@ -7,6 +7,7 @@ that nobody finds the second mistake after the first night.
 import glob
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,9 @@ def _probe_and_positions(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -
     if dataset.epie.method == "sequential" and dataset.epie.batch_size not in (None, 1):
         text = "the sequential method takes one position at a time; leave batch_size away"
         faults.append(fault(lines, (*at, "epie", "batch_size"), text))
+    if "cnn" in dataset.steps and find_spec("torch") is None:
+        text = "the step cnn needs torch; install phasemill[deep]"
+        faults.append(fault(lines, (*at, "steps"), text))
     if dataset.cnn.network is not None and not Path(dataset.cnn.network).is_file():
         text = f"no such file: {dataset.cnn.network}"
         faults.append(fault(lines, (*at, "cnn", "network"), text))

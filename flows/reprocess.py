@@ -20,7 +20,6 @@ from tasks import results
 from tasks.calibrate import calibrate
 from tasks.calibration.given import Given
 from tasks.calibration.tuned import with_tuned
-from tasks.cnn import cnn
 from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
 from tasks.epie import reconstruct
@@ -37,6 +36,14 @@ from tasks.store.source import Source, fingerprint
 
 ORDER = ("ingest", "disk", "reduce", "calibrate", "dpc", "ssb", "cnn", "epie", "frc", "results")
 """Steps in the order in which they run; to redo one redoes all that follow."""
+
+
+def cnn(*args: Any, **options: Any) -> tuple[Manifest, bool]:
+    """The step ``cnn``; torch is loaded only where a job asks for it."""
+    from tasks.cnn import cnn as retrieve
+
+    return retrieve(*args, **options)
+
 
 take_fingerprint = step(fingerprint)
 ingest_recording = step(ingest)

@@ -4,8 +4,8 @@ import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -212,11 +212,6 @@ def fit_ridge(network: LinearPatch, lesson: Lesson, penalty: float = 1e3) -> Lin
     with torch.no_grad():
         network.matrix.copy_(torch.linalg.solve(normal, seen.T @ target))
     return network
-
-
-def recipe_facts(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON values."""
-    return asdict(recipe)
 
 
 class _Objective(nn.Module):

@@ -7,7 +7,6 @@ for the dataset's own probe and dose, and trained on for a little while where th
 """
 
 import shutil
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from models.retrieval import patch_weights, retrieve, scan_misfits
 from models.weights import load_network
 from tasks.array_files import ArrayFile, read_probe
 from tasks.calibrate import read_calibration
-from tasks.network import NetworkSettings, make_network
+from tasks.cnn_settings import CnnError, CnnSettings
+from tasks.network import make_network
 from tasks.object_image import along_scan
 from tasks.patterns import (
     PatternGrid,
@@ -60,27 +60,6 @@ SAMPLED = 4096
 GENTLE = 8
 """Phases are turned to the scan's axes as e^(iφ/8): no phase that occurs then wraps."""
 NETWORK, PATCHES = "network.safetensors", "patches"
-
-
-class CnnError(ValueError):
-    """Data that no network of 32 x 32 patterns can be used for."""
-
-
-@dataclass(frozen=True)
-class CnnSettings:
-    """Which network, which positions."""
-
-    network: NetworkSettings = field(default_factory=NetworkSettings)
-    probe: str | ArrayFile = "aberrations"
-    """``aberrations``, ``vacuum`` (its amplitude, with the calibrated phases), or a file."""
-    stride: int = 1
-    """Take every so many positions of the scan along both axes."""
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What decides the result; a file counts by what is in it."""
-        file = {"probe": self.probe.parameters} if isinstance(self.probe, ArrayFile) else {}
-        return asdict(self) | {"network": self.network.parameters} | file
 
 
 def cnn(

@@ -1,6 +1,5 @@
 """The network of a dataset: one that comes along or is given, tested for its probe, trained on."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +12,12 @@ from models.probe_family import OneProbe
 from models.retrieval import for_probe, noise_floor, validated
 from models.unrolled import UnrolledPatch
 from models.weights import load_network, save_network
-from tasks.store.publish import hash_file
+from tasks.cnn_settings import SHIPPED, NetworkSettings
 from tasks.train import TrainSettings, train_network
 from tasks.units import report
 
-SHIPPED = Path(__file__).resolve().parents[1] / "models" / "shipped" / "any_probe.safetensors"
-"""Trained for all probes of the seven aberrations, see docs/cnn.md."""
 TEST_PHASES = (0.1, 1.0)
 """Range of the phases of the simulated objects that a network is tested on [rad]."""
-
-
-@dataclass(frozen=True)
-class NetworkSettings:
-    """Which network, and whether it is trained for the probe at hand."""
-
-    path: str | None = None
-    """A safetensors file; None: the one that comes along."""
-    train: str = "auto"
-    """``never``, ``always``, or ``auto``: where its error is above a threshold."""
-    threshold: float = 0.75
-    """For ``auto``: so many times the error that counting noise alone leaves."""
-    steps: int = 300
-    """Of the training for the probe."""
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What decides the network; a file counts by what is in it."""
-        file = SHIPPED if self.path is None else Path(self.path)
-        own: dict[str, Any] = {"train": self.train, "sha256": hash_file(file)}
-        if self.train != "never":
-            own["steps"] = self.steps
-        return own | ({"threshold": self.threshold} if self.train == "auto" else {})
 
 
 def make_network(

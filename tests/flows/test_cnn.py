@@ -69,6 +69,12 @@ def test_the_network_sees_the_specimen(recording, tmp_path):
     assert again["data"] == row["data"]
 
 
+def test_a_machine_without_torch_refuses_before_any_work(recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.job.find_spec", lambda name: None)
+    with pytest.raises(JobError, match=r"needs torch; install phasemill\[deep\]"):
+        job(recording, tmp_path)
+
+
 def test_a_network_that_is_not_there_is_refused_before_any_work(recording, tmp_path):
     with pytest.raises(JobError, match="no such file"):
         job(recording, tmp_path, network="absent.safetensors")

@@ -1,5 +1,7 @@
 """The network of a dataset: the one that comes along, trained on only where that helps."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -55,6 +57,11 @@ def test_auto_trains_only_above_the_threshold(tmp_path, monkeypatch):
             load_network(tmp_path / "n.safetensors")[1]["error"]
             > noise_floor(UnrolledPatch(probe, 2000.0), 2000.0)
         )
+
+
+def test_nothing_loads_torch_before_a_network_is_asked_for():
+    code = "import sys, flows.reprocess, flows.cli, flows.job; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_settings_of_the_job_reach_the_step(tmp_path):
