@@ -46,9 +46,10 @@ def main() -> None:
     """Print one table a dose."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--electrons", type=float, nargs="+", default=[100, 2060])
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    for electrons in (100, 2060):
+    for electrons in options.electrons:
         indptr, indices = whole_scan(options.side, electrons)
         mean = indices.size / (indptr.size - 1)
         print(
