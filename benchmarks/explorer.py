@@ -29,7 +29,7 @@ from tasks.store import layout
 from tasks.store.events import open_store
 from tasks.store.source import fingerprint
 
-STEPS = 20
+STEPS = 10
 SCANS = {256: (32, 11.94, 1), 1024: (18, 8.6, 4)}
 """Detector pixels along a side, disk radius [px], and how often the scan is repeated a side."""
 WATCH = """

@@ -87,8 +87,8 @@ class Actions:
         def run() -> None:
             try:
                 finish = work()
-            except (ValueError, ArithmeticError, OSError, MemoryError) as error:
-                text = str(error) or "there is too little memory for this"
+            except Exception as error:  # whatever it is, the page says it and goes on
+                text = str(error) or f"{what} failed: {type(error).__name__}"
 
                 def finish() -> None:
                     self.page.complain(text)

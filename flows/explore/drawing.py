@@ -9,10 +9,14 @@ import numpy as np
 
 from flows.explore.recording import View
 from models.geometry import Geometry
-from tasks.explore.colours import complex_colours, spectrum_picture, tiled
+from tasks.explore.colours import MOVING, complex_colours, spectrum_picture, tiled
 from tasks.explore.held import Held
 from tasks.explore.phases import Estimate, Trial, dpc_phase, phase, trotters
 from tasks.explore.virtual import annulus_image
+
+REST = 0.15
+"""How long a hand rests before the slower pictures are drawn [s]: until then the browser has the
+machine for itself, to paint the phase."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,6 @@ class Wish:
     wiener: bool
     detectors: tuple[tuple[float, float], ...]
     """Inner and outer angle of each virtual detector [rad]."""
-    asked: float = 0.0
-    """When, by ``perf_counter``."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Drawn:
     """One part of what was wished for."""
 
     part: str
-    """``main``, ``spectrum``, ``trotters``, ``beside``, ``dpc`` or ``virtual``."""
+    """``main``, ``trotters``, ``sharp`` (the main one in full), ``spectrum``, ``beside``, ``dpc``
+    or ``virtual``."""
     wish: Wish
     images: tuple[np.ndarray, ...]
     numbers: dict[str, float]
@@ -49,15 +52,15 @@ class Artist:
         self._held: Held | None = None
         self._drawn: dict[str, Any] = {}
 
-    def draw(self, wish: Wish, overtaken: Callable[[], bool]) -> None:
-        """Draw a wish, until it is overtaken."""
+    def draw(self, wish: Wish, overtaken: Callable[[float], bool]) -> None:
+        """Draw phase and trotters, and the rest when the hand rests; until it is overtaken."""
         try:
             for part in self._parts(wish):
                 self._deliver(part)
-                if overtaken():
+                if part.part != "main" and overtaken(REST if part.part == "trotters" else 0.0):
                     return
-        except (ValueError, ArithmeticError, MemoryError, OSError) as error:
-            self._complain(str(error) or "there is too little memory for this")
+        except Exception as error:  # the thread must live on, and the page say what is wrong
+            self._complain(str(error) or f"this cannot be drawn: {type(error).__name__}")
 
     def _parts(self, wish: Wish) -> Iterator[Drawn]:
         held = wish.view.held
@@ -69,14 +72,13 @@ class Artist:
             main = phase(held, *wanted)
             facts = {"contrast": float(main.image.std()), "seconds": perf_counter() - start}
             yield Drawn("main", wish, (main.image,), facts)
+            if wish.view.strongest[0].size:
+                yield _trotters(wish)
+            if max(main.image.shape) > MOVING:
+                yield Drawn("sharp", wish, (main.image,), {})
             spectrum = spectrum_picture(main.spectrum, held.window.shape[1])
             yield Drawn("spectrum", wish, (spectrum,), {})
             self._done("phase", wanted)
-        if self._new("trotters", wish.trial) and wish.view.strongest[0].size:
-            found = trotters(held, wish.trial, wish.view.strongest)
-            sheets = tuple(complex_colours(tiled(part)) for part in (found.before, found.after))
-            yield Drawn("trotters", wish, sheets, {"flatness": found.flatness})
-            self._done("trotters", wish.trial)
         if self._new("beside", wanted):
             other: Estimate = "both" if wish.estimate == "wpo" else "wpo"
             yield Drawn("beside", wish, (phase(held, wish.trial, other, wish.wiener).image,), {})
@@ -101,6 +103,12 @@ def _turned(geometry: Geometry) -> Geometry:
 
 def _disk(geometry: Geometry) -> Geometry:
     return replace(geometry, rotation=0.0, flip=False)
+
+
+def _trotters(wish: Wish) -> Drawn:
+    found = trotters(wish.view.held, wish.trial, wish.view.strongest)
+    sheets = tuple(complex_colours(tiled(part)) for part in (found.before, found.after))
+    return Drawn("trotters", wish, sheets, {"flatness": found.flatness})
 
 
 def _virtual(wish: Wish, held: Held) -> Drawn:

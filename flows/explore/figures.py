@@ -15,7 +15,7 @@ from bokeh.models import (
 from bokeh.palettes import cividis, gray
 from bokeh.plotting import figure
 
-from tasks.explore.colours import for_display, shown_range
+from tasks.explore.colours import LARGEST, for_display, shown_range
 
 UNITS: dict[str, dict[str, tuple[float, str] | tuple[float, str, str]]] = {
     "Å": {"Å": (1.0, "Å"), "nm": (10.0, "nm"), "µm": (1e4, "µm")},
@@ -128,7 +128,7 @@ class Picture:
         self.figure.x_range.update(start=x0, end=x1, reset_start=x0, reset_end=x1)
         self.figure.y_range.update(start=y1, end=y0, reset_start=y1, reset_end=y0)
 
-    def show(self, image: np.ndarray, frame: Frame, **more: Any) -> None:
+    def show(self, image: np.ndarray, frame: Frame, limit: int = LARGEST, **more: Any) -> None:
         """Show an image of values.
 
         Parameters
@@ -137,13 +137,15 @@ class Picture:
             NaN is pink.
         frame : Frame
             Where it lies.
+        limit : int
+            Pixels along a side that are sent.
         **more
             Columns of the source, for those who look at it.
         """
         assert self.mapper is not None
         low, high = shown_range(image)
         self.mapper.update(low=low, high=high)
-        self.source.data = _columns(for_display(image), frame, **more)
+        self.source.data = _columns(for_display(image, limit), frame, **more)
 
     def show_colours(self, pixels: np.ndarray, frame: Frame, **more: Any) -> None:
         """Show pixels that are colours already, (rows, cols) uint32."""

@@ -7,6 +7,7 @@ begun.
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -15,14 +16,14 @@ T = TypeVar("T")
 class Latest(Generic[T]):
     """One thread that serves the newest wish."""
 
-    def __init__(self, serve: Callable[[T, Callable[[], bool]], None]) -> None:
+    def __init__(self, serve: Callable[[T, Callable[[float], bool]], None]) -> None:
         """Start the thread.
 
         Parameters
         ----------
         serve : callable
-            Is given a wish and a function that tells whether it was overtaken meanwhile. It must
-            not raise.
+            Is given a wish and a function that tells whether it was overtaken meanwhile, or is so
+            within some seconds. It must not raise.
         """
         self._serve = serve
         self._wish: list[T] = []
@@ -54,4 +55,8 @@ class Latest(Generic[T]):
                 if self._closed:
                     return
                 wish, number = self._wish.pop(), self._number
-            self._serve(wish, lambda number=number: number != self._number)  # type: ignore[misc]
+            self._serve(wish, partial(self._overtaken, number))
+
+    def _overtaken(self, number: int, seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: number != self._number, seconds)

@@ -1,7 +1,7 @@
 """The page of the explorer: controls, pictures, readouts and messages."""
 
+from collections.abc import Callable
 from html import escape
-from time import perf_counter
 
 import numpy as np
 from bokeh.document import Document
@@ -24,7 +24,8 @@ from flows.explore.figures import BLUE, ORANGE, Frame, Picture
 from flows.explore.latest import Latest
 from flows.explore.recording import HeldRecording, View
 from flows.explore.words import message, readouts, region_words
-from tasks.explore.phases import Estimate
+from tasks.explore.colours import MOVING
+from tasks.explore.phases import Estimate, Trial
 from tasks.explore.virtual import widest_angle
 from tasks.store.publish import DamagedResultError
 
@@ -82,7 +83,7 @@ class Page:
         self.actions.close()
         self._stop_watching()
 
-    def later(self, function: object) -> None:
+    def later(self, function: Callable[[], None]) -> None:
         """Call a function on the page's own thread, from any other."""
         if self.document.session_context is None or not self.document.session_context.destroyed:
             self.document.add_next_tick_callback(function)
@@ -95,9 +96,9 @@ class Page:
         """Show what is wrong."""
         self.message.text = message(text, "wrong")
 
-    def show_trial(self, trial: object) -> None:
+    def show_trial(self, trial: Trial) -> None:
         """Set the controls, and draw."""
-        self.controls.show(trial)  # type: ignore[arg-type]
+        self.controls.show(trial)
         self.wish()
 
     def wish(self) -> None:
@@ -109,7 +110,6 @@ class Page:
             Wish(
                 view, trial, ESTIMATES[self.estimate.active or 0][0], bool(self.wiener.active),
                 tuple((s.value[0] * 1e-3, s.value[1] * 1e-3) for s in self.detectors),
-                perf_counter(),
             )
         )  # fmt: skip
 
@@ -258,6 +258,9 @@ class Page:
         scan = Frame.of_scan(held.window.shape, step)
         if drawn.part == "main":
             self.main.figure.title.text = NAMES[drawn.wish.estimate]
+            C10 = drawn.wish.trial.aberrations.C10
+            self.main.show(drawn.images[0], scan, MOVING, C10=C10)
+        elif drawn.part == "sharp":
             self.main.show(drawn.images[0], scan, C10=drawn.wish.trial.aberrations.C10)
         elif drawn.part == "beside":
             other = "both" if drawn.wish.estimate == "wpo" else "wpo"

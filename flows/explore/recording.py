@@ -82,14 +82,14 @@ class HeldRecording:
         for watcher in list(self._watchers):
             watcher()
 
-    def _refine(self, geometry: Geometry, overtaken: Callable[[], bool]) -> None:
+    def _refine(self, geometry: Geometry, overtaken: Callable[[float], bool]) -> None:
         if self.view.held.whole and self.view.held.covers(geometry):
             return
         try:
             self.fault = ""
             self.view = self._hold(geometry, largest_window(self.opened.store, geometry))
-        except (ValueError, OSError, MemoryError) as error:
-            self.fault = f"{error or 'there is too little memory'}; what was held stays"
+        except Exception as error:  # the thread must live on, and the pages say what is wrong
+            self.fault = f"{error or type(error).__name__}; what was held stays"
         finally:
             self.progress = None
             self.tell()

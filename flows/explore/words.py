@@ -32,9 +32,8 @@ def readouts(view: View, drawn: dict[str, Drawn]) -> str:
     if "trotters" in drawn:
         share = drawn["trotters"].numbers["flatness"]
         rows.append(("flatness", "trotters are flat to", f"{100 * share:.1f} %"))
-    electrons = held.frame_electrons[~held.unusable]
     step_y, step_x = held.geometry.scan_step
-    mean = float(electrons.mean()) if electrons.size else float("nan")
+    mean = held.mean_electrons
     rows += [
         ("electrons", "electrons a frame", number(round(mean, 1))),
         ("dose", "dose", f"{number(float(f'{mean / step_y / step_x:.4g}'))} e/Å²"),
@@ -46,6 +45,7 @@ def readouts(view: View, drawn: dict[str, Drawn]) -> str:
     shape = held.window.shape
     part = "the whole scan" if held.whole else "the middle of the scan"
     rows.append(("held", "seen", f"{part}, {shape[0]} × {shape[1]} positions"))
+    rows.append(("memory", "in memory", f"{held.bytes / 1e6:.0f} MB"))
     if "main" in drawn:
         rows.append(("time", "computed in", f"{1e3 * drawn['main'].numbers['seconds']:.0f} ms"))
     lines = "".join(

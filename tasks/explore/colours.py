@@ -7,6 +7,8 @@ import numpy as np
 from tasks.report.pictures import shrink
 from tasks.report.vectors import vector_colours
 
+MOVING = 512
+"""Pixels along a side that are sent while a slider moves."""
 LARGEST = 1024
 """Pixels along a side that are sent; a larger image is averaged."""
 SAMPLE = 40_000
@@ -14,11 +16,15 @@ SAMPLE = 40_000
 PERCENTILES = (0.5, 99.5)
 
 
-def for_display(image: np.ndarray) -> np.ndarray:
-    """(rows, cols) float32, averaged where it is larger than a screen."""
-    if max(image.shape) <= LARGEST:
+def for_display(image: np.ndarray, limit: int = LARGEST) -> np.ndarray:
+    """(rows, cols) float32, averaged where a side is longer than a limit."""
+    factor = ceil(max(image.shape) / limit)
+    if factor == 1:
         return np.ascontiguousarray(image, np.float32)
-    return shrink(np.asarray(image, np.float64), LARGEST)[0].astype(np.float32)
+    if any(n % factor for n in image.shape):
+        return shrink(np.asarray(image, np.float64), limit)[0].astype(np.float32)
+    rows, cols = (n // factor for n in image.shape)
+    return image.reshape(rows, factor, cols, factor).mean(axis=(1, 3), dtype=np.float32)
 
 
 def shown_range(image: np.ndarray) -> tuple[float, float]:

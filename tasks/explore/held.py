@@ -8,6 +8,7 @@ detector in coarse bins for virtual detectors. A new calibration then costs one 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -105,6 +106,11 @@ class Held:
     def bytes(self) -> int:
         """Size of the arrays."""
         return self.counts.nbytes + self.spectrum.nbytes + self.coarse.nbytes
+
+    @cached_property
+    def mean_electrons(self) -> float:
+        """Electrons of a whole frame [e]."""
+        return float(self.frame_electrons[~self.unusable].mean())
 
     def covers(self, geometry: Geometry) -> bool:
         """Whether another disk lies within what is held, and its frequencies too."""

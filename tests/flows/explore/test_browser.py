@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from flows.job import read_job
 from flows.overnight import run_night
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from tasks.ingest import ReaderOptions, ingest
 from tasks.store.source import fingerprint
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TRUE_C10 = -131e3
 """Å; stated by the authors as −135,000 and measured from image shifts as −132,000."""

@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 import xarray as xr
 import yaml
+from bokeh.application import Application
+from bokeh.application.handlers import FunctionHandler
 from rich.console import Console
 
 from flows.explore import recording as module
+from flows.explore.explorer import Explorer
 from flows.explore.opening import numbers_of, open_target
 from flows.explore.recording import HeldRecording
 from flows.explore.saving import entry_of, save_to_store
@@ -63,6 +66,16 @@ def test_what_cannot_be_held_is_told_and_the_rest_stays(found):
     wait_for(lambda: recording.fault)
     assert "what was held stays" in recording.fault
     assert recording.view is view
+
+
+def test_one_explorer_fills_the_documents_of_server_and_notebook(found):
+    application = Application(FunctionHandler(Explorer(found)))
+    first, second = application.create_document(), application.create_document()
+    for document in (first, second):
+        assert document.title == "scan · Phasemill"
+        document.validate()
+        assert document.get_model_by_name("main-pixels") is not None
+        document.get_model_by_name("page").document.clear()
 
 
 @pytest.mark.slow

@@ -44,6 +44,13 @@ def test_large_images_are_averaged_for_the_screen():
     assert found.mean() == pytest.approx(image.mean(), abs=1e-6)
 
 
+def test_averages_are_those_of_whole_squares():
+    image = np.arange(64.0).reshape(8, 8)
+    np.testing.assert_array_equal(
+        for_display(image, limit=4)[0, :2], [image[:2, :2].mean(), image[:2, 2:4].mean()]
+    )
+
+
 def test_a_flat_image_has_a_range():
     low, high = shown_range(np.full((4, 4), 3.0))
     assert low < 3 < high
