@@ -82,6 +82,8 @@ def chosen_epie(dataset: Dataset) -> EpieSettings:
         window=one.window,
         bin=one.bin,
         side=one.side,
+        tiles=one.tiles,
+        tile_overlap=one.tile_overlap_angstrom,
     )
 
 

@@ -9,6 +9,7 @@ MIRROR = r"^[a-z0-9+]+://[^?#@\s]+$"
 """Address of an object store; keys in it would end up in results."""
 Index = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
+TileCount = Annotated[int, Field(ge=1, le=64)]
 
 
 def pair(value: Any) -> Any:
@@ -233,6 +234,13 @@ class EpieOptions(Options):
     """Part of the scan, [first row, row after the last, first column, column after the last]."""
     positions: str | None = Field(default=None, examples=["positions.npy"])
     """An .npy file (rows, columns, 2): y and x of each scan position [Å]; absent: the raster."""
+    tiles: Annotated[tuple[TileCount, TileCount], BeforeValidator(pair)] | None = Field(
+        default=None, examples=[[2, 2]]
+    )
+    """Tiles along the slow and the fast axis, each reconstructed by a worker of its own; absent: as
+    few as keep the patterns of a tile below 2 GiB."""
+    tile_overlap_angstrom: float | None = Field(default=None, gt=0, le=1e5, examples=[20])
+    """How far a tile reaches into its neighbours [Å]; absent: a third of the probe's window."""
 
     @model_validator(mode="after")
     def _some_positions(self) -> "EpieOptions":

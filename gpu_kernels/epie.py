@@ -120,6 +120,7 @@ def epie(
     start: tuple[np.ndarray, tuple[int, int]] | None = None,
     weight: np.ndarray | None = None,
     chosen: np.ndarray | None = None,
+    rounds: tuple[int, int] | None = None,
     on_round: Callable[[int, float, float], None] | None = None,
 ) -> EpieResult:
     """Reconstruct object and probe.
@@ -140,6 +141,8 @@ def epie(
         1 where the detector measures and 0 elsewhere, zero frequency first.
     chosen : (some,) int, optional
         Positions that take part; all when absent.
+    rounds : (first, last), optional
+        Which of the settings' rounds, from 0 to before the last; all when absent.
     on_round : callable, optional
         Is told each round's number, from 1, its residual, and that of Poisson noise.
 
@@ -159,7 +162,7 @@ def epie(
     if not chosen.size:
         raise ValueError("no position takes part in the reconstruction")
     side = probe.shape[0]
-    obj, origin = start if start is not None else _blank(positions[chosen], side)
+    obj, origin = start if start is not None else blank(positions[chosen], side)
     make = GpuEngine if on_gpu(patterns) else CpuEngine
     engine = make(patterns, probe, obj, weight)
     mean = engine.mean_pattern(chosen)
@@ -167,10 +170,12 @@ def epie(
     if settings.batch_shares is None:
         typical = np.median(lit[lit > 0.1 * lit.max()])
         settings = replace(settings, batch_shares=CALM if typical < FEW_ELECTRONS else BRISK)
-    rng, found, home = np.random.default_rng(settings.seed), [], positions.copy()
+    first, last = rounds if rounds is not None else (0, settings.iterations)
+    rng = np.random.default_rng([settings.seed, first] if first else settings.seed)
+    found, home = [], positions.copy()
     before = engine.obj() if settings.settled_rad else None
     noise = poisson_residual(mean)
-    for iteration in range(settings.iterations):
+    for iteration in range(first, last):
         engine.place(positions - origin)
         order = rng.permutation(chosen)
         residual = _round(engine, settings, iteration, order, lit, probe)
@@ -254,7 +259,8 @@ def _check(patterns, positions, probe, start) -> None:
             )
 
 
-def _blank(positions: np.ndarray, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+def blank(positions: np.ndarray, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Ones under the windows of positions, and a margin; and the place of the first pixel."""
     low = np.floor(positions.min(axis=0) + 0.5).astype(int) - side // 2 - MARGIN
     high = np.floor(positions.max(axis=0) + 0.5).astype(int) + side - side // 2 + MARGIN
     return np.ones(tuple(high - low), np.complex64), (int(low[0]), int(low[1]))

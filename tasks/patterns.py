@@ -197,7 +197,7 @@ def read_patterns(events: EventStore, grid: PatternGrid, chosen: np.ndarray) -> 
             raise PatternError(
                 f"epie: {int(chosen.sum())} patterns of {grid.side} x {grid.side} pixels take "
                 f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of memory are free; give "
-                "a window of the scan, a greater bin or a smaller side."
+                "more tiles, a window of the scan, a greater bin or a smaller side."
             )
         try:
             patterns = _read(events, grid, chosen, dtype)
