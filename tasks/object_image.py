@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from models.geometry import Geometry
 
 FINER = 2
+SMOOTH = 4.0
+"""Pixels over which an object is blurred to tell its mean slope."""
 
 
 class ObjectImage(NamedTuple):
@@ -75,9 +77,11 @@ def _without_ramp(image: np.ndarray) -> np.ndarray:
 
     A tenth of a detector pixel is one turn over ten windows of the probe.
     """
-    for axis in (0, 1):
-        there, here = np.moveaxis(image, axis, 0)[1:], np.moveaxis(image, axis, 0)[:-1]
-        slope = np.angle(np.vdot(here, there))
+    # Blurred, because noise of single pixels has a slope of its own, that of the detector's edges;
+    # again, because a steep ramp is dimmed by the blur.
+    for axis in (0, 1, 0, 1):
+        smooth = np.moveaxis(gaussian_filter(image, SMOOTH), axis, 0)
+        slope = np.angle(np.vdot(smooth[:-1], smooth[1:]))
         along = np.exp(-1j * slope * np.arange(image.shape[axis]))
         image = image * np.expand_dims(along, 1 - axis)
     return image
