@@ -23,6 +23,8 @@ UNITS: dict[str, dict[str, tuple[float, str] | tuple[float, str, str]]] = {
 }
 """Of scale bars, in Å and 1/Å."""
 PALETTES = {"gray": gray(256), "cividis": cividis(256)}
+SAME_RANGE = 0.05
+"""Change of a range, in its own units, below which colours and their bar stay as they are."""
 BLUE, ORANGE = "#0072b2", "#d55e00"
 """Two colours that every eye tells apart."""
 
@@ -144,7 +146,9 @@ class Picture:
         """
         assert self.mapper is not None
         low, high = shown_range(image)
-        self.mapper.update(low=low, high=high)
+        change = max(abs(low - self.mapper.low), abs(high - self.mapper.high))
+        if change > SAME_RANGE * (high - low):
+            self.mapper.update(low=low, high=high)
         self.source.data = _columns(for_display(image, limit), frame, **more)
 
     def show_colours(self, pixels: np.ndarray, frame: Frame, **more: Any) -> None:

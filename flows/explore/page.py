@@ -1,6 +1,7 @@
 """The page of the explorer: controls, pictures, readouts and messages."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 
 import numpy as np
@@ -48,6 +49,7 @@ class Page:
         self.drawn: dict[str, Drawn] = {}
         """The last of each part that was delivered."""
         self._gone = False
+        self._outlined: tuple = ()
         self._make_pictures()
         self.message = Div(text="", width=2 * LARGE, name="message")
         self.readouts = Div(text="", width=310, name="readouts")
@@ -64,7 +66,7 @@ class Page:
         self.wiener.on_change("active", lambda attr, old, new: self._moved())
         self._make_detectors()
         self.actions = Actions(self)
-        self.artist = Artist(lambda d: self.later(lambda: self._show(d)),
+        self.artist = Artist(lambda d: self.later(lambda: self._show_at_once(d)),
                              lambda t: self.later(lambda: self.complain(t)))  # fmt: skip
         self.latest: Latest[Wish] = Latest(self.artist.draw)
         self._stop_watching = recording.watch(lambda: self.later(self._changed))
@@ -241,6 +243,10 @@ class Page:
     def _outline(self) -> None:
         """Draw disk, detectors and the reach of the sidebands."""
         geometry = self.controls.trial.geometry
+        lines = (replace(geometry, rotation=0.0), *(slider.value for slider in self.detectors))
+        if lines == self._outlined:
+            return
+        self._outlined = lines
         y, x = geometry.center
         per_mrad = geometry.radius / (geometry.semiangle * 1e3)
         self.circles.data = {"x": [x], "y": [y], "radius": [geometry.radius], "dash": ["dashed"]}
@@ -251,6 +257,14 @@ class Page:
         }  # fmt: skip
         k0 = geometry.aperture
         self.reach.data = {"x": [0, 0], "y": [0, 0], "radius": [k0, 2 * k0]}
+
+    def _show_at_once(self, drawn: Drawn) -> None:
+        """Show a part in one message: the browser then paints once."""
+        self.document.hold("combine")
+        try:
+            self._show(drawn)
+        finally:
+            self.document.unhold()
 
     def _show(self, drawn: Drawn) -> None:
         self.drawn[drawn.part] = drawn
