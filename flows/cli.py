@@ -14,6 +14,7 @@ from rich.table import Table
 
 from flows.cli_export import AsJson, export, facts_table
 from flows.cli_night import Request, console, mill, mill_arrivals, refuse, register
+from flows.cli_probe import probe
 from flows.cli_train import train
 
 app = typer.Typer(
@@ -199,6 +200,7 @@ def simulate(
 
 
 app.command()(train)
+app.command()(probe)
 
 
 @app.command()

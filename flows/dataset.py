@@ -12,6 +12,7 @@ from flows.options import (
     FrcOptions,
     Length,
     Options,
+    ProbeOptions,
     RadialOptions,
     ScanRegion,
     SsbOptions,
@@ -22,7 +23,7 @@ from flows.options import (
 )
 from models.aberrations import NAMES, Aberrations
 
-StepName = Literal["virtual", "dpc", "ssb", "cnn", "epie", "frc"]
+StepName = Literal["virtual", "probe", "dpc", "ssb", "cnn", "epie", "frc"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
 """Steps that a job may ask for, in the order in which they run."""
 DEFAULT_STEPS: tuple[StepName, ...] = ("virtual", "dpc", "ssb", "frc")
@@ -136,6 +137,8 @@ class Dataset(Options):
     """How the beam's deflection is integrated."""
     ssb: SsbOptions = Field(default=SsbOptions(), examples=[{"sidebands": "left"}])
     """Single-sideband ptychography."""
+    probe_search: ProbeOptions = Field(default=ProbeOptions(), examples=[{"third_order": True}])
+    """How the step `probe` finds the probe."""
     frc: FrcOptions = Field(default=FrcOptions(), examples=[{"threshold": 0.5}])
     """How the resolution of the images is measured."""
     tuned: tuple[Tuning, ...] = Field(

@@ -255,8 +255,9 @@ def _probe_and_positions(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -
     if dataset.epie.method == "sequential" and dataset.epie.batch_size not in (None, 1):
         text = "the sequential method takes one position at a time; leave batch_size away"
         faults.append(fault(lines, (*at, "epie", "batch_size"), text))
-    if "cnn" in dataset.steps and find_spec("torch") is None:
-        text = "the step cnn needs torch; install phasemill[deep]"
+    deep = [name for name in ("cnn", "probe") if name in dataset.steps]
+    if deep and find_spec("torch") is None:
+        text = f"the step {deep[0]} needs torch; install phasemill[deep]"
         faults.append(fault(lines, (*at, "steps"), text))
     if dataset.cnn.network is not None and not Path(dataset.cnn.network).is_file():
         text = f"no such file: {dataset.cnn.network}"

@@ -151,6 +151,29 @@ class DpcOptions(Options):
     """λ2 [Å²]: frequencies above 1/√λ2 fade."""
 
 
+class ProbeOptions(Options):
+    """The probe from the patterns alone, see [its page](probe.md).
+
+    It is not among the default steps: it takes some minutes.
+    """
+
+    objective: Literal["prediction", "relative", "absolute"] = "prediction"
+    """What candidates are found by: how well patterns foretell their neighbours, or how far their
+    patches disagree, relative to their size or absolutely as Chang et al. have it."""
+    iterations: int = Field(default=40, ge=1, le=1000)
+    """Of the search among focused probes."""
+    trials: int = Field(default=30, ge=4, le=1000)
+    """In each iteration."""
+    restarts: int = Field(default=2, ge=1, le=20)
+    """Searches that begin elsewhere."""
+    third_order: bool = False
+    """Also fit C30, C32 and C34."""
+    free_wavefront: bool = True
+    """Let the wavefront depart from the aberrations, if the data demand it."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Of the search."""
+
+
 def _named_threshold(value: Any) -> Any:
     return f"{value:g}" if isinstance(value, float) else value
 

@@ -34,7 +34,10 @@ from tasks.store.events import EventStore, open_store
 from tasks.store.publish import Manifest
 from tasks.store.source import Source, fingerprint
 
-ORDER = ("ingest", "disk", "reduce", "calibrate", "dpc", "ssb", "cnn", "epie", "frc", "results")
+ORDER = (
+    "ingest", "disk", "reduce", "calibrate", "probe",
+    "dpc", "ssb", "cnn", "epie", "frc", "results",
+)  # fmt: skip
 """Steps in the order in which they run; to redo one redoes all that follow."""
 
 
@@ -45,11 +48,24 @@ def cnn(*args: Any, **options: Any) -> tuple[Manifest, bool]:
     return retrieve(*args, **options)
 
 
+def recover_probe(
+    work: Path, calibrated: str, dataset: Dataset, use: bool, *args: Any
+) -> tuple[Manifest, bool]:
+    """The step ``probe``, as a dataset wants it; loads torch as well."""
+    from tasks.probe import ProbeSettings
+    from tasks.probe import recover_probe as recover
+
+    return recover(
+        work, calibrated, ProbeSettings(**dataset.probe_search.model_dump(), use=use), *args
+    )
+
+
 take_fingerprint = step(fingerprint)
 ingest_recording = step(ingest)
 measure_bright_field_disk = step(measure_disk)
 reduce_events = step(reduce)
 calibrate_microscope = step(calibrate)
+find_probe = step(recover_probe)
 PHASES: dict[str, Callable[..., tuple[Manifest, bool]]] = {
     "dpc": dpc, "ssb": ssb, "cnn": cnn, "epie": reconstruct,
 }  # fmt: skip
@@ -112,6 +128,10 @@ def _reprocess(
     reduced = steps[-1][0].identity
     steps.append(calibrate_microscope(work, reduced, settings, given, client, "calibrate" in force))
     calibrated = steps[-1][0].identity
+    if "probe" in dataset.steps:
+        use = given.aberrations is None
+        steps.append(find_probe(work, calibrated, dataset, use, client, "probe" in force))
+        calibrated = steps[-1][0].identity if use else calibrated
     phases = phase_options(dataset, settings, client)
     for name, options in phases.items():
         steps.append(retrieve_phase[name](work, calibrated, **options, force=name in force))
@@ -122,6 +142,7 @@ def _reprocess(
             for name, options in phases.items()
             if name in dataset.frc.methods
         }
+        made["calibrate"] = calibrated
         inputs = {name: made[name] for name in ("ingest", "reduce", "calibrate", *halves)}
         judged = frc_settings(dataset)
         steps.append(

@@ -79,15 +79,52 @@ class ProbeFamily:
     def wavefront(self, aberrations: np.ndarray) -> np.ndarray:
         """(side, side) float64: χ [rad]; constant beyond twice the aperture."""
         y, x = np.indices(self.amplitude.shape).astype(float)
-        y, x = (y - self.center[0]) / self.radius, (x - self.center[1]) / self.radius
-        rho, phi = np.minimum(np.hypot(y, x), 2.0), np.arctan2(y, x)
-        defocus, astig_a, astig_b, coma_a, coma_b, three_a, three_b = aberrations
-        return (
-            defocus * rho**2
-            + rho**2 * (astig_a * np.cos(2 * phi) + astig_b * np.sin(2 * phi))
-            + (rho**3 - COMA_TILT * rho) * (coma_a * np.cos(phi) + coma_b * np.sin(phi))
-            + rho**3 * (three_a * np.cos(3 * phi) + three_b * np.sin(3 * phi))
+        of_one = unit_wavefronts(
+            (y - self.center[0]) / self.radius, (x - self.center[1]) / self.radius
         )
+        return np.tensordot(np.asarray(aberrations, dtype=float), of_one, 1)
+
+
+def unit_wavefronts(y: np.ndarray, x: np.ndarray, third_order: bool = False) -> np.ndarray:
+    """χ of each aberration when it is 1 rad at the edge.
+
+    Parameters
+    ----------
+    y, x : array
+        Wave vectors over that of the aperture's edge, of one shape.
+    third_order : bool
+        Go on to C30, C32 and C34, in the order of ``models.aberrations.CARTESIAN``.
+
+    Returns
+    -------
+    (7 or 12, …) float64
+        In the order of ``NAMES``; constant along a ray beyond twice the aperture.
+    """
+    rho, phi = np.minimum(np.hypot(y, x), 2.0), np.arctan2(y, x)
+    parts = [rho**2]
+    for radial, m in ((rho**2, 2), (rho**3 - COMA_TILT * rho, 1), (rho**3, 3)):
+        parts += [radial * np.cos(m * phi), radial * np.sin(m * phi)]
+    if third_order:
+        parts.append(rho**4)
+        for m in (2, 4):
+            parts += [rho**4 * np.cos(m * phi), rho**4 * np.sin(m * phi)]
+    return np.stack(parts)
+
+
+def edge_scale(wavelength: float, semiangle: float, third_order: bool = False) -> np.ndarray:
+    """(7 or 12,) float64: rad at the edge for each Å of the Cartesian coefficients.
+
+    Parameters
+    ----------
+    wavelength : float
+        Of the electrons [Å].
+    semiangle : float
+        Convergence semi-angle [rad].
+    third_order : bool
+        As for ``unit_wavefronts``.
+    """
+    orders = [1, 1, 1, 2, 2, 2, 2] + [3] * 5 * third_order
+    return np.array([2 * np.pi / wavelength * semiangle ** (n + 1) / (n + 1) for n in orders])
 
 
 @dataclass(frozen=True)

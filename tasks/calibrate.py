@@ -73,7 +73,7 @@ def calibrate(
         write_json(aside / "calibration.json", found)
         return {}
 
-    return published(
+    done = published(
         layout.step_folder(work, "calibrate"),
         step="calibrate",
         version=VERSION,
@@ -82,11 +82,39 @@ def calibrate(
         write=write,
         force=force,
     )
+    use_calibration(work, "calibrate")
+    return done
 
 
-def read_calibration(work: Path) -> tuple[Geometry, Aberrations, dict[str, Any]]:
-    """Calibration of a dataset: its geometry, its aberrations, and all of it as written."""
-    path = layout.step_folder(work, "calibrate") / "calibration.json"
+def calibration_folder(work: Path) -> Path:
+    """Folder of the step whose calibration is in use."""
+    chosen = layout.calibrated_by(work)
+    step = chosen.read_text(encoding="utf-8") if chosen.is_file() else "calibrate"
+    return layout.step_folder(work, step)
+
+
+def use_calibration(work: Path, step: str) -> None:
+    """Let later steps read the calibration of this step."""
+    chosen = layout.calibrated_by(work)
+    aside = chosen.with_name(chosen.name + layout.ASIDE)
+    aside.write_text(step, encoding="utf-8")
+    aside.replace(chosen)
+
+
+def read_calibration(
+    work: Path, step: str | None = None
+) -> tuple[Geometry, Aberrations, dict[str, Any]]:
+    """Calibration of a dataset: its geometry, its aberrations, and all of it as written.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the dataset's steps.
+    step : str, optional
+        Whose calibration; the one in use when absent.
+    """
+    folder = calibration_folder(work) if step is None else layout.step_folder(work, step)
+    path = folder / "calibration.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     one = found["calibration"]
     geometry = Geometry(

@@ -27,7 +27,7 @@ from gpu_kernels.frc import (
     signal_to_noise,
 )
 from gpu_kernels.inpaint import Filler
-from tasks.calibrate import read_calibration
+from tasks.calibrate import calibration_folder, read_calibration
 from tasks.reduce import ReduceSettings, reduce
 from tasks.regions import VACUUM
 from tasks.store import layout
@@ -161,7 +161,7 @@ def _make_half(
     events = os.fspath(layout.event_store(half))
     identity = reduce(events, half, store.identity, lean, client)[0].identity
     calibration = layout.step_folder(half, "calibrate")
-    shutil.copytree(layout.step_folder(work, "calibrate"), calibration, dirs_exist_ok=True)
+    shutil.copytree(calibration_folder(work), calibration, dirs_exist_ok=True)
     vacuum = f"region_{VACUUM}"
     known, own = (layout.step_folder(folder, "reduce") / vacuum for folder in (work, half))
     if known.is_dir():  # what a method takes the probe's amplitude from is calibration, and shared

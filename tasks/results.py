@@ -17,6 +17,7 @@ from tasks.calibrate import read_calibration
 from tasks.cnn_results import cnn_flags, cnn_variables
 from tasks.epie_results import epie_flags, epie_variables
 from tasks.frc import read_curves
+from tasks.probe_results import probe_variables
 from tasks.reduce import ReduceSettings
 from tasks.reduced import angles, link_radial, publish_dense, reduced_variables
 from tasks.report.images import write_images
@@ -254,6 +255,8 @@ def gather(
         if manifest.step == "epie":
             iterative = iterative.merge(epie_variables(work, manifest))
             flags += epie_flags(manifest)
+        if manifest.step == "probe":
+            iterative = iterative.merge(probe_variables(work, manifest))
         if manifest.step == "cnn":
             iterative = iterative.merge(cnn_variables(work, manifest))
             flags += cnn_flags(work, manifest)

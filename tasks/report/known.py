@@ -120,6 +120,19 @@ KNOWN = {
         "there is no amplitude to speak of.",
         "twilight",
     ),
+    "found_probe_amplitude": Kind(
+        "Probe found from the patterns, amplitude",
+        ITERATIVE,
+        "Good: one compact spot, or an evenly lit disk where it is defocused.",
+        "magma",
+    ),
+    "found_probe_phase": Kind(
+        "Probe found from the patterns, phase",
+        ITERATIVE,
+        "Good: smooth where the amplitude is bright; hatched where there is no amplitude to speak "
+        "of.",
+        "twilight",
+    ),
     "epie_moved_y": Kind(
         "Positions moved along y",
         ITERATIVE,

@@ -44,6 +44,11 @@ def step_folder(work: Path, step: str) -> Path:
     return work / "steps" / step
 
 
+def calibrated_by(work: Path) -> Path:
+    """File with the name of the step whose calibration is in use."""
+    return work / "steps" / "calibrated_by"
+
+
 def event_store(work: Path) -> Path:
     """Path of the event store of a dataset."""
     return work / EVENTS

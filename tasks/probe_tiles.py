@@ -1,0 +1,179 @@
+"""Tiles of neighbouring patterns, spread over a scan: what the search for a probe looks at."""
+
+import numpy as np
+
+from gpu_kernels.row_fft import SIDES
+from models.geometry import Geometry
+from models.joint_fit import Block
+from models.pair_prediction import DiskGrid, covariances, whitened
+from models.probe_family import unit_wavefronts
+from models.probe_search import Neighbours
+from tasks.patterns import PatternGrid, read_patterns
+from tasks.store.events import EventStore
+
+TILE = 32
+"""Scan positions along a side of a tile."""
+TILES = 9
+BLOCK = 20
+"""Scan positions along a side of a block that is fitted."""
+BLOCKS = 4
+APART = (1, 3)
+"""Scan positions between the patterns of a pair."""
+PAIRS = 100
+"""That are compared patch by patch, where that is the objective."""
+DISK_BINS = 20
+"""Binned pixels that the disk's radius keeps at least, where the detector has them."""
+BRIGHT = 0.3
+"""Part of the disk's brightness from which on a pixel is looked at."""
+
+
+class ProbeError(ValueError):
+    """A recording that does not tell its probe."""
+
+
+def pattern_grid(geometry: Geometry, detector_shape: tuple[int, int]) -> PatternGrid:
+    """Bin while the disk keeps enough pixels, and take in what lies around it."""
+    bin = max(1, int(geometry.radius / DISK_BINS))
+    radius = geometry.radius / bin
+    side = next((n for n in SIDES if n >= max(2.3 * radius, min(4 * radius, 30))), SIDES[-1])
+    return PatternGrid(
+        detector_shape, geometry.center, bin, side, geometry.pixel_wavevector * bin, geometry.flip
+    )
+
+
+def look(
+    events: EventStore, grid: PatternGrid, geometry: Geometry, third_order: bool, seed: int
+) -> tuple[Neighbours, list[Block]]:
+    """Read the tiles: moments of all their pairs, and the blocks with most to be seen.
+
+    Parameters
+    ----------
+    events, grid, geometry
+        Of the dataset.
+    third_order : bool
+        Whether the blocks' wavefronts go to third order.
+    seed : int
+        Chooses the pairs that are compared patch by patch.
+
+    Raises
+    ------
+    ProbeError
+        If there are too few neighbouring patterns.
+    """
+    ky, kx = (k / geometry.aperture for k in grid.wavevectors)
+    ky, kx = np.broadcast_arrays(ky, kx)
+    good = ~events.unusable() & (events.frame_scale() == 1)
+    tiles = [_tile(events, grid, good, corner) for corner in _corners(events.scan_shape)]
+    whole = [(p, ok) for p, ok in tiles if ok.any()]
+    if not whole:
+        raise ProbeError(f"{events.path}: no scan position has a whole frame")
+    seen = sum(int(ok.sum()) for _, ok in whole)
+    mean = sum(p[ok].sum(axis=0, dtype=np.float64) for p, ok in whole) / seen
+    rho = np.hypot(ky, kx)
+    used = (rho < 1) & (mean > BRIGHT * np.percentile(mean[rho < 0.9], 95))
+    amplitude = np.sqrt(mean[used])
+    white = [(whitened(p[..., used], amplitude), ok) for p, ok in whole]
+    every = np.concatenate([w[ok] for w, ok in white])
+    pairs, steps = [], []
+    for apart in APART:
+        for axis in (0, 1):
+            found = [_pairs(w, ok, apart, axis) for w, ok in white]
+            first, second = (np.concatenate(part) for part in zip(*found, strict=True))
+            if len(first):
+                pairs.append((first, second))
+                steps.append(_step(geometry, grid, apart, axis))
+    if not pairs:
+        raise ProbeError(
+            f"{events.path}: no two neighbouring scan positions have whole frames; the probe is "
+            "found from pairs of them. Give the aberrations in the job."
+        )
+    pixels = geometry.pixel_wavevector * grid.bin
+    wavefronts = unit_wavefronts(ky, kx, third_order)
+    disk = DiskGrid(
+        grid.side,
+        ky[used] * geometry.aperture / pixels,
+        kx[used] * geometry.aperture / pixels,
+        amplitude,
+        wavefronts[:7, used],
+    )
+    rng = np.random.default_rng(seed)
+    some = tuple(
+        (first[pick], second[pick])
+        for first, second in pairs[:2]
+        for pick in (rng.integers(0, len(first), PAIRS // 2),)
+    )
+    neighbours = Neighbours(
+        disk, covariances(every, pairs, steps), some, tuple(steps[:2]), geometry.radius / grid.bin
+    )
+    telling = sorted(
+        range(len(whole)), key=lambda n: -float(np.mean(white[n][0][white[n][1]] ** 2))
+    )
+    places = {axis: np.array(_step(geometry, grid, 1, axis)) for axis in (0, 1)}
+    blocks = [
+        block
+        for n in telling
+        if (block := _block(*whole[n], places, np.sqrt(mean), wavefronts)) is not None
+    ][:BLOCKS]
+    if not blocks:
+        raise ProbeError(f"{events.path}: too few neighbouring scan positions have whole frames")
+    return neighbours, blocks
+
+
+def _corners(scan_shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """First positions of tiles, spread over the scan."""
+    along = int(np.sqrt(TILES))
+    rows, cols = (
+        sorted({int(n) for n in np.linspace(0, max(0, length - TILE), along)})
+        for length in scan_shape
+    )
+    return [(row, col) for row in rows for col in cols]
+
+
+def _tile(
+    events: EventStore, grid: PatternGrid, good: np.ndarray, corner: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Patterns (rows, cols, side, side) of a tile, and which of them count."""
+    chosen = np.zeros(events.scan_shape, bool)
+    chosen[corner[0] : corner[0] + TILE, corner[1] : corner[1] + TILE] = True
+    shape = tuple(min(TILE, n - c) for n, c in zip(events.scan_shape, corner, strict=True))
+    patterns = read_patterns(events, grid, chosen).reshape(*shape, grid.side, grid.side)
+    return patterns, good[chosen].reshape(shape) & (patterns.sum(axis=(2, 3)) > 0)
+
+
+def _pairs(
+    white: np.ndarray, good: np.ndarray, apart: int, axis: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """First and second patterns of all pairs of a tile."""
+    near = [slice(None), slice(None)]
+    far = [slice(None), slice(None)]
+    near[axis], far[axis] = slice(None, -apart), slice(apart, None)
+    both = good[tuple(near)] & good[tuple(far)]
+    return white[tuple(near)][both], white[tuple(far)][both]
+
+
+def _step(geometry: Geometry, grid: PatternGrid, apart: int, axis: int) -> tuple[float, float]:
+    """From a position to another along an axis of the scan, in pixels of the probe's window."""
+    along = [0.0, 0.0]
+    along[axis] = apart * geometry.scan_step[axis]
+    y, x = geometry.scan_to_detector(*(np.array(a) for a in along))
+    return float(y) / grid.sampling, float(x) / grid.sampling
+
+
+def _block(
+    patterns: np.ndarray,
+    good: np.ndarray,
+    places: dict[int, np.ndarray],
+    amplitude: np.ndarray,
+    wavefronts: np.ndarray,
+) -> Block | None:
+    """The middle of a tile; None where it has next to nothing."""
+    rows, cols = (min(BLOCK, n) for n in good.shape)
+    top, left = (good.shape[0] - rows) // 2, (good.shape[1] - cols) // 2
+    at = np.s_[top : top + rows, left : left + cols]
+    keep = good[at]
+    if keep.sum() < 16:
+        return None
+    y, x = (index[:, None] for index in np.nonzero(keep))
+    return Block(
+        patterns[at][keep].astype(np.float32), y * places[0] + x * places[1], amplitude, wavefronts
+    )
