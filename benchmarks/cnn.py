@@ -130,6 +130,8 @@ def main() -> None:
     """Print one line for each specimen, dose and method."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("probe", type=Path)
+    parser.add_argument("--believed", type=Path, help="the probe that methods are given instead")
+    parser.add_argument("--save", type=Path, help="write the images and the truth, .npz")
     parser.add_argument("--scan", type=int, default=64)
     parser.add_argument("--dose", type=float, nargs="+", default=[1.0])
     parser.add_argument("--steps", type=int, default=300)
@@ -139,7 +141,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     raw = np.load(chosen.probe)
-    probe = unit_probe(raw)
+    probe = unit_probe(raw if chosen.believed is None else np.load(chosen.believed))
     for dose in chosen.dose:
         electrons = ELECTRONS * dose
         networks: dict[str, PatchNetwork] = {}
@@ -171,8 +173,10 @@ def _compare(name, probe, raw, networks, electrons, chosen, stride) -> None:
     known = truth[SIDE : SIDE + size, SIDE : SIDE + size]
     label = f"{name:9} dose {electrons / ELECTRONS:<5g} stride {stride}"
     print(f"{label} truth std {_flat(known).std():.3f} rad, {len(counts)} patterns", flush=True)
+    images = {"truth": known}
     for method, network in networks.items():
         image, patches, a, b = by_network(network, counts, positions, electrons, size)
+        images[method] = image
         error = patch_error(patches, truth, positions, probe)
         _line(label, method, compared(image, known), f"L1 {error:.4f}  {a:.1f} + {b:.1f} s")
     if "epie" in chosen.methods:
@@ -181,7 +185,10 @@ def _compare(name, probe, raw, networks, electrons, chosen, stride) -> None:
                      probe * np.sqrt(electrons), Epie(iterations=50))  # fmt: skip
         y, x = -np.array(found.origin)
         phase = np.angle(found.obj * np.conj(found.obj.mean()))[y : y + size, x : x + size]
+        images["epie"] = phase
         _line(label, "epie", compared(phase, known), f"{time.perf_counter() - start:.1f} s")
+    if chosen.save is not None:
+        np.savez(chosen.save.with_stem(f"{chosen.save.stem}_{name}"), **images)
 
 
 def _line(label: str, method: str, found: dict[str, float], rest: str) -> None:

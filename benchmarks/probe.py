@@ -39,6 +39,8 @@ class Found:
     """Overlap of the wave that is published."""
     freed: bool
     seconds: float
+    probe: np.ndarray
+    """(SIDE, SIDE) complex64: the published one on the specimen, its middle at pixel SIDE // 2."""
 
 
 def axes() -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +84,16 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     padded[middle] = fft.fftshift(np.conj(one) * other)
     best = np.abs(fft.ifft2(padded)).max() * padded.size
     return float(best / np.sqrt((np.abs(one) ** 2).sum() * (np.abs(other) ** 2).sum()))
+
+
+def in_place(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """A wave whose probe lies where the true one does, which patterns do not tell."""
+    fine = 16 * SIDE
+    padded = np.zeros((fine, fine), complex)
+    padded[:SIDE, :SIDE] = fft.fftshift(np.conj(found) * true)
+    best = np.unravel_index(np.abs(fft.ifft2(padded)).argmax(), padded.shape)
+    y, x = (fft.fftfreq(SIDE, 1 / SIDE) * n / fine for n in best)
+    return found * np.exp(-2j * np.pi * (y[:, None] + x))
 
 
 def truth(args: argparse.Namespace, rng: np.random.Generator) -> np.ndarray:
@@ -165,6 +177,7 @@ def main() -> None:
     parser.add_argument(
         "--objective", choices=["prediction", "relative", "absolute"], default="prediction"
     )
+    parser.add_argument("--save", type=Path, help="write the last probe that was found, .npy")
     args = parser.parse_args()
     torch.set_num_threads(1)
     print("probe  flat     aberrations  wave     free  seconds")
@@ -178,6 +191,8 @@ def main() -> None:
             f"{'yes' if one.freed else 'no ':4}  {one.seconds:.0f}",
             flush=True,
         )
+    if args.save is not None:
+        np.save(args.save, found[-1].probe)
     waves = [one.wave for one in found]
     print(
         f"median {np.median(waves):.5f}, least {min(waves):.5f}, "
