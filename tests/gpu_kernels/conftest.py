@@ -28,3 +28,13 @@ def hardware_twin(request):
     if SIMULATED or backend.cupy is None or not cuda.is_available():
         pytest.skip("transforms on a device need CuPy and a CUDA device")
     return backend.to_device
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def large_twin(request):
+    """The same for runs that a simulator would take minutes for."""
+    if request.param == "cpu":
+        return lambda array: array
+    if SIMULATED or not cuda.is_available():
+        pytest.skip("too long for the simulator, and there is no CUDA device")
+    return backend.to_device
