@@ -163,7 +163,10 @@ def find(wave: np.ndarray, seed: int, flat: bool, objective: str) -> Found:
     seconds = time.monotonic() - begin
     lit = np.sqrt(mean) * (rho < 1.1)
     family = lit * np.exp(-1j * np.tensordot(aberrations, wavefronts, 1))
-    return Found(overlap(wave, lit), overlap(wave, family), overlap(wave, fit.wave), freed, seconds)
+    probe = fft.fftshift(fft.ifft2(in_place(fit.wave, wave))).astype(np.complex64)
+    return Found(
+        overlap(wave, lit), overlap(wave, family), overlap(wave, fit.wave), freed, seconds, probe
+    )
 
 
 def main() -> None:
