@@ -149,12 +149,12 @@ def read_ragged(path: str, ragged: Ragged, numbers: np.ndarray) -> tuple[np.ndar
     sizes = table["length"].astype(np.int64) * ragged.dtype.itemsize
     starts = np.concatenate([[0], np.cumsum(sizes)])
     _refuse_more_than_the_file(path, int(starts[-1]), numbers)
-    flat, begin = np.empty(int(starts[-1]), np.uint8), 0
+    flat, begin, heap = np.empty(int(starts[-1]), np.uint8), 0, np.empty(0, np.uint8)
     while begin < numbers.size:
         end = int(np.searchsorted(starts, starts[begin] + BYTES_AT_ONCE, side="right")) - 1
         end = min(max(end, begin + 1), numbers.size)
         cut, into = slice(begin, end), flat[starts[begin] : starts[end]]
-        _copy_rows(path, ragged, table[cut], sizes[cut], numbers[cut], into)
+        heap = _copy_rows(path, ragged, table[cut], sizes[cut], numbers[cut], into, heap)
         begin = end
     return starts // ragged.dtype.itemsize, _native(flat.view(ragged.dtype))
 
@@ -170,18 +170,20 @@ def _copy_rows(
     sizes: np.ndarray,
     numbers: np.ndarray,
     into: np.ndarray,
-) -> None:
-    """Fill in the bytes of the rows of one batch."""
+    room: np.ndarray,
+) -> np.ndarray:
+    """Fill in the bytes of the rows of one batch; gives room for the heap of the next."""
     addresses = table["address"].astype(np.int64)
     runs = _runs(path, addresses, sizes > 0, numbers)
     if sum(end - first for first, end in runs) > ROOM_FOR_GAPS + 8 * int(sizes.sum()):
         into[:] = _read_by_h5py(path, ragged, numbers)[1].view(np.uint8)
-        return
-    heap, places = _heap(path, runs, np.where(sizes > 0, addresses, -1))
+        return room
+    heap, places = _heap(path, runs, np.where(sizes > 0, addresses, -1), room)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     row, fault = gather_rows(heap, places, table["object"].astype(np.int64), starts, into)
     if row >= 0:
         raise RecordingError(_damaged(path, int(numbers[row]), FAULTS[fault]))
+    return heap if heap.size > room.size else room
 
 
 def _runs(
@@ -205,10 +207,10 @@ def _runs(
 
 
 def _heap(
-    path: str, runs: list[tuple[int, int]], addresses: np.ndarray
+    path: str, runs: list[tuple[int, int]], addresses: np.ndarray, room: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The bytes of some stretches, and where in them the addresses are (-1 stays -1)."""
-    heap = _read_bytes(path, runs)
+    heap = _read_bytes(path, runs, room)
     if not runs:
         return heap, addresses
     firsts, ends = np.array(runs).T
@@ -223,10 +225,15 @@ def _table(path: str, ragged: Ragged, first: int, last: int) -> np.ndarray:
     return _read_bytes(path, [(begin, begin + (last - first) * ROW.itemsize)]).view(ROW)
 
 
-def _read_bytes(path: str, stretches: list[tuple[int, int]]) -> np.ndarray:
-    """Stretches of a file, one after the other."""
-    data = np.empty(sum(end - first for first, end in stretches), np.uint8)
-    done = 0
+def _read_bytes(
+    path: str, stretches: list[tuple[int, int]], room: np.ndarray | None = None
+) -> np.ndarray:
+    """Stretches of a file, one after the other, in the room that is given if they fit there.
+
+    Fresh memory costs the kernel as much to clear as to copy the file into.
+    """
+    size, done = sum(end - first for first, end in stretches), 0
+    data = np.empty(size, np.uint8) if room is None or room.size < size else room[:size]
     with open(path, "rb", buffering=0) as file:
         for first, end in stretches:
             while first < end:  # one call reads 2 GiB at most
