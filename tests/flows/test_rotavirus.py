@@ -5,6 +5,7 @@ import pytest
 import scipy.fft
 import xarray as xr
 from rich.console import Console
+from scipy.ndimage import gaussian_filter
 
 from flows.job import read_job
 from flows.overnight import run_night
@@ -77,3 +78,21 @@ def test_wrong_calibrations_have_little_signal(results):
     right = band(results["fitted"].wpo_wiener_phase.values).std()
     for name in WRONG:
         assert band(results[name].wpo_wiener_phase.values).std() < 0.5 * right, name
+
+
+def test_iterative_reconstruction_explains_the_patterns_better_in_every_round(
+    shared_data, tmp_path
+):
+    (tmp_path / "job.yaml").write_text(
+        f"output: {tmp_path / 'out'}\ncluster: threads\ndatasets:\n"
+        f"  - path: {shared_data / 'rotavirus' / 'rotavirus_events.h5'}\n"
+        "    name: part\n    voltage_kv: 300\n    semiangle_mrad: 1.03\n"
+        "    scan_step_angstrom: 31.25\n    steps: [epie]\n"
+        "    epie: {window: [60, 110, 30, 80], iterations: 25}\n"
+    )
+    run_night(read_job(tmp_path / "job.yaml"), [], False, Console(quiet=True), True)
+    found = xr.open_zarr(tmp_path / "out" / "part" / "results.zarr", chunks=None)
+    residual = found.epie_residual.values
+    assert (np.diff(residual) < 0).all()
+    assert residual[-1] < 1.02 * found.epie_residual.attrs["noise"]
+    assert skewness(gaussian_filter(found.epie_phase.values, 2.0)) > 0.1  # beads are bright
