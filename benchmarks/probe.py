@@ -21,6 +21,8 @@ from models.joint_fit import Block
 from models.pair_prediction import DiskGrid, covariances, whitened
 from models.probe_family import LIMITS, unit_wavefronts
 from models.probe_search import Neighbours, Search, candidates, decide, refine
+from models.weights import load_network
+from tasks.network import SHIPPED
 
 SIDE, RADIUS, STEP, DOSE = 32, 7.6, 0.8696, 27_882
 TILE, TILES, BLOCK, BLOCKS = 32, 9, 20, 4
@@ -149,8 +151,18 @@ def find(wave: np.ndarray, seed: int, flat: bool, objective: str) -> Found:
         tuple((a[pick], b[pick]) for a, b in pairs[:2]),
         tuple(steps[:2]),
         RADIUS,
+        np.sqrt(mean),
+        wavefronts,
+        tuple(
+            tuple(
+                np.moveaxis(tiles, axis, 0)[ends].reshape(-1, SIDE, SIDE)[pick]
+                for ends in (slice(None, -1), slice(1, None))
+            )
+            for axis in (1, 2)
+        ),
     )
-    search = Search(objective, seed=seed, start=(0.0,) * 7 if flat else None)
+    network = load_network(SHIPPED)[0] if objective == "network" else None
+    search = Search(objective, seed=seed, network=network, start=(0.0,) * 7 if flat else None)
     middle = (TILE - BLOCK) // 2
     at = np.s_[middle : middle + BLOCK, middle : middle + BLOCK]
     places = grid[:BLOCK, :BLOCK].reshape(-1, 2) * STEP
@@ -178,7 +190,9 @@ def main() -> None:
     parser.add_argument("--measured", type=Path, help="a complex probe, .npy, instead of random")
     parser.add_argument("--flat", action="store_true", help="begin at a flat wavefront")
     parser.add_argument(
-        "--objective", choices=["prediction", "relative", "absolute"], default="prediction"
+        "--objective",
+        choices=["prediction", "relative", "absolute", "network"],
+        default="prediction",
     )
     parser.add_argument("--save", type=Path, help="write the last probe that was found, .npy")
     args = parser.parse_args()

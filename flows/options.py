@@ -157,9 +157,10 @@ class ProbeOptions(Options):
     It is not among the default steps: it takes some minutes.
     """
 
-    objective: Literal["prediction", "relative", "absolute"] = "prediction"
+    objective: Literal["prediction", "relative", "absolute", "network"] = "prediction"
     """What candidates are found by: how well patterns foretell their neighbours, or how far their
-    patches disagree, relative to their size or absolutely as Chang et al. have it."""
+    patches disagree, relative to their size or absolutely as Chang et al. have it; `network`
+    takes the patches of the shipped network of all probes, as they do."""
     iterations: int = Field(default=40, ge=1, le=1000)
     """Of the search among focused probes."""
     trials: int = Field(default=30, ge=4, le=1000)

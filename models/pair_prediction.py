@@ -75,7 +75,7 @@ class PatchRegression:
     def moved(self, dy: float, dx: float) -> torch.Tensor:
         """(reach², nodes²): phases at the lit pixels when the probe has moved by (dy, dx) [px]."""
         y, x = self._pixels
-        return _between_nodes(y + dy, x + dx, self._nodes, self._spacing)
+        return between_nodes(y + dy, x + dx, self._nodes, self._spacing)
 
     def at(self, aberrations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Regression for one probe.
@@ -272,7 +272,7 @@ def covariances(
     return Covariances(own, across, tuple((float(y), float(x)) for y, x in steps))
 
 
-def _between_nodes(y: np.ndarray, x: np.ndarray, nodes: np.ndarray, spacing: int) -> torch.Tensor:
+def between_nodes(y: np.ndarray, x: np.ndarray, nodes: np.ndarray, spacing: int) -> torch.Tensor:
     """(pixels, nodes²) float32: hat functions of the nodes at points (y, x); 0 outside of them."""
     hats = [np.clip(1 - np.abs(at[:, None] - nodes) / spacing, 0, None) for at in (y, x)]
     return torch.tensor(

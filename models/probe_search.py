@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from models.joint_fit import Block, Fit
+from models.network_disagreement import NetworkDisagreement
 from models.pair_prediction import (
     Covariances,
     DiskGrid,
@@ -26,8 +27,9 @@ from models.pair_prediction import (
     coarser,
 )
 from models.probe_family import LIMITS
+from models.unrolled import UnrolledPatch
 
-Objective = Literal["prediction", "relative", "absolute"]
+Objective = Literal["prediction", "relative", "absolute", "network"]
 FOCUSED = 2.5
 """Up to this defocus at the edge all aberrations are searched together [rad]."""
 FILLED = 0.85
@@ -38,6 +40,8 @@ NODES = 14
 """Nodes along a side of the phase."""
 PER_SIGN = 8
 """Defoci that are tried in a band, each side of focus."""
+MOST_HEAD = 16
+"""Side of a network's patches, at most [px]."""
 WORTH_A_LOOK = 1.05
 """Times the least deviance, up to which a wide probe's defocus is looked at more closely."""
 NEARBY = (0.84, 0.92, 1.09, 1.19, 1.3)
@@ -55,6 +59,8 @@ class Search:
     trials: int = 30
     restarts: int = 2
     seed: int = 0
+    network: UnrolledPatch | None = None
+    """Of all probes, where its patches are the objective."""
     start: tuple[float, ...] | None = None
     """rad at the edge; None: anywhere."""
 
@@ -105,6 +111,12 @@ class Neighbours:
     steps: tuple[tuple[float, float], ...]
     radius: float
     """Of the disk [px of the grid]."""
+    amplitude: np.ndarray
+    """(side, side) float: √ of the mean counts, zero frequency first."""
+    wavefronts: np.ndarray
+    """(7, side, side) float: χ of one rad at the edge of each aberration."""
+    counts: tuple[tuple[np.ndarray, np.ndarray], ...]
+    """(n, side, side) counts of ``pairs``, zero frequency first."""
 
 
 def bands(radius: float, side: int) -> list[tuple[float, float]]:
@@ -158,6 +170,14 @@ def misfit_of(seen: Neighbours, search: Search, defocus: float) -> Callable[[np.
         factor = max(1, seen.grid.side // (2 * reach))
         grid, moments = coarser(seen.grid, seen.moments, factor)
         score: Any = PairPrediction(PatchRegression(grid, reach, spacing), moments)
+    elif search.objective == "network":
+        score = NetworkDisagreement(
+            _network_of(seen, search, reach),
+            seen.amplitude,
+            seen.wavefronts,
+            seen.counts,
+            seen.steps,
+        )
     else:
         regression = PatchRegression(seen.grid, reach, spacing)
         score = PairDisagreement(regression, seen.pairs, seen.steps, search.objective == "relative")
@@ -275,6 +295,21 @@ def landscape(misfit: Callable[[np.ndarray], float], at: np.ndarray, points: int
         moved = [np.concatenate([at[:axis], [v], at[axis + 1 : len(LIMITS)]]) for v in values]
         lines.append([values, [misfit(one) for one in moved]])
     return np.array(lines)
+
+
+def _network_of(seen: Neighbours, search: Search, reach: int) -> UnrolledPatch:
+    """The network with patches that hold the probes of a band."""
+    if search.network is None:
+        raise ValueError("the objective 'network' needs a network of all probes")
+    side = seen.grid.side
+    probe = np.fft.fftshift(np.fft.ifft2(seen.amplitude))
+    options = search.network.options | {
+        "electrons": float(np.sum(np.square(seen.amplitude))),
+        "head": min(side, 4 * ceil(min(reach, MOST_HEAD) / 4)),
+    }
+    ready = UnrolledPatch(probe, **options)
+    ready.load_state_dict(search.network.state_dict() | dict(ready.named_buffers()))
+    return ready.eval()
 
 
 def _everything(misfit: Callable[[np.ndarray], float], search: Search) -> list[Candidate]:

@@ -25,7 +25,9 @@ from models.probe_search import (
     misfit_of,
     refine,
 )
+from models.weights import load_network
 from tasks.calibrate import read_calibration, use_calibration
+from tasks.network import SHIPPED
 from tasks.probe_tiles import look, pattern_grid
 from tasks.store import layout
 from tasks.store.events import open_store, write_array
@@ -129,9 +131,11 @@ def _recovered(
     events = open_store(layout.event_store(work))
     grid = pattern_grid(geometry, events.detector_shape)
     seen, blocks = look(events, grid, geometry, settings.third_order, settings.seed)
+    network = load_network(SHIPPED)[0] if settings.objective == "network" else None
     search = Search(
-        settings.objective, settings.iterations, settings.trials, settings.restarts, settings.seed
-    )
+        settings.objective, settings.iterations, settings.trials, settings.restarts,
+        settings.seed, network,
+    )  # fmt: skip
 
     part_done(5, "patterns read")
     found_at = candidates(seen, search)

@@ -97,13 +97,21 @@ def look(
         wavefronts[:7, used],
     )
     rng = np.random.default_rng(seed)
-    some = tuple(
-        (first[pick], second[pick])
-        for first, second in pairs[:2]
-        for pick in (rng.integers(0, len(first), PAIRS // 2),)
-    )
+    some = [rng.integers(0, len(first), PAIRS // 2) for first, _ in pairs[:2]]
+    counts = []
+    for axis, pick in enumerate(some):
+        found = [_pairs(p, ok, APART[0], axis) for p, ok in whole]
+        first, second = (np.concatenate(part)[pick] for part in zip(*found, strict=True))
+        counts.append((first, second))
     neighbours = Neighbours(
-        disk, covariances(every, pairs, steps), some, tuple(steps[:2]), geometry.radius / grid.bin
+        disk,
+        covariances(every, pairs, steps),
+        tuple((a[pick], b[pick]) for (a, b), pick in zip(pairs[:2], some, strict=True)),
+        tuple(steps[:2]),
+        geometry.radius / grid.bin,
+        np.sqrt(mean),
+        wavefronts[:7],
+        tuple(counts),
     )
     telling = sorted(
         range(len(whole)), key=lambda n: -float(np.mean(white[n][0][white[n][1]] ** 2))

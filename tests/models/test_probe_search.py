@@ -30,6 +30,8 @@ from models.probe_search import (
     reach_of,
     refine,
 )
+from models.weights import load_network
+from tasks.network import SHIPPED
 
 SIDE, RADIUS, STEP, SCAN = 24, 6.0, 0.9, 20
 TRUTH = np.array([0.9, -0.4, 0.3, 0.5, -0.4, 0.3, -0.5])
@@ -96,6 +98,15 @@ def seen(scan):
         tuple(pairs[:2]),
         tuple(steps[:2]),
         RADIUS,
+        np.sqrt(mean),
+        wavefronts,
+        tuple(
+            (a.reshape(-1, SIDE, SIDE)[::5], b.reshape(-1, SIDE, SIDE)[::5])
+            for a, b in (
+                (patterns[:-1], patterns[1:]),
+                (patterns[:, :-1], patterns[:, 1:]),
+            )
+        ),
     )
 
 
@@ -161,6 +172,17 @@ def test_relative_disagreement_is_least_near_the_truth_and_the_absolute_is_not(s
     absolute = PairDisagreement(regression, seen.pairs, seen.steps, relative=False)
     wide = torch.tensor([6.0] + [0.0] * 6)
     assert absolute(wide) < absolute(torch.tensor(TRUTH, dtype=torch.float32))
+
+
+def test_patches_of_a_network_agree_better_at_the_truth_than_at_its_twin(seen):
+    network = load_network(SHIPPED)[0]
+    misfit = misfit_of(seen, Search("network", network=network), 2.5)
+    right = misfit(TRUTH)
+    assert 0 < right < 1
+    for other in (np.zeros(7), -TRUTH):
+        assert right < misfit(other)
+    with pytest.raises(ValueError, match="needs a network"):
+        misfit_of(seen, Search("network"), 2.5)
 
 
 def test_summed_pixels_keep_the_order(seen):
