@@ -5,6 +5,7 @@ listen on 127.0.0.1 alone; Slurm's nodes talk TLS with keys made for the night.
 """
 
 import importlib.util
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ QUEUE_WITHIN = 3600
 LOOPBACK = "127.0.0.1"
 QUIET: dict[str, Any] = {
     "distributed.comm.retry.count": 3,
-    "distributed.logging.distributed": "error",
+    "distributed.logging.distributed": "critical",
     # Units without any worker fail after a while; by default they wait for ever.
     "distributed.scheduler.no-workers-timeout": "10 minutes",
 }
@@ -61,6 +62,8 @@ class NightCluster:
         self._client: Client | None = None
 
     def __enter__(self) -> "NightCluster":
+        # A failed unit is said once, by the night, and not by every scheduler and worker as well.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         self._open.enter_context(dask.config.set(QUIET))
         self.client()
         return self

@@ -101,7 +101,7 @@ class PatchRegression:
         slopes = 2 * (turn * (1j * lit) * self._waves).real
         own = slopes @ self.phases
         normal = own.T @ own + torch.eye(own.shape[1]) / PRIOR**2
-        found = torch.linalg.solve(normal, own.T)
+        found = torch.cholesky_solve(own.T, torch.linalg.cholesky(normal))
         light = lit.abs() ** 2
         light = light / light.sum()
         found = found - ((self.phases.T @ light) @ found)[None]

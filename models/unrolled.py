@@ -164,7 +164,11 @@ def _covariance(probes: torch.Tensor, lit: torch.Tensor, electrons: torch.Tensor
     normal = torch.diag_embed(lit.abs().square()) - second
     normal = normal * (electrons / (2 * NOISE**2))[:, None, None]
     prior = torch.eye(head**2, device=probes.device) / PRIOR_VARIANCE
-    return torch.linalg.inv(normal.double() + prior).float()
+    matrix = normal.double() + prior
+    lower, failed = torch.linalg.cholesky_ex(matrix)
+    if failed.any():  # not quite positive, which a dark wave's rounding can make it
+        return torch.linalg.inv(matrix).float()
+    return torch.cholesky_inverse(lower).float()
 
 
 class _Correction(nn.Module):

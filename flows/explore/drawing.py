@@ -91,7 +91,11 @@ class Artist:
             self._done("virtual", seen)
 
     def _new(self, part: str, what: Any) -> bool:
-        return self._drawn.get(part) != what
+        if self._drawn.get(part) == what:
+            return False
+        # Overtaken half-way, a wish leaves a page that is neither the old nor the new.
+        self._drawn.pop(part, None)
+        return True
 
     def _done(self, part: str, what: Any) -> None:
         self._drawn[part] = what
