@@ -45,8 +45,8 @@ def step_folder(work: Path, step: str) -> Path:
 
 
 def calibrated_by(work: Path) -> Path:
-    """File with the name of the step whose calibration is in use."""
-    return work / "steps" / "calibrated_by"
+    """File with the name of the step whose calibration is in use; no step, so beside them."""
+    return work / "calibrated_by"
 
 
 def event_store(work: Path) -> Path:
