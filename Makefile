@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 export PYTHONSAFEPATH = 1
 
-.PHONY: setup demo test check lint clean
+.PHONY: setup demo docs test check lint clean
 
 setup: $(READY)
 
@@ -21,6 +21,12 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/phasemill demo
+
+docs: $(READY)
+	$(BIN)/python docs/job_keys.py
+	$(BIN)/python docs/command_help.py
+	PYTHONSAFEPATH= $(BIN)/sphinx-build -c docs -W --keep-going -q . build/site
+	@echo build/site/index.html
 
 test: lint
 	$(BIN)/pytest -q -m "not slow"

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     page
-    for folder in (".", "docs", "docs/adr", "benchmarks", "deploy")
+    for folder in (".", "docs", "docs/adr", "docs/reference", "benchmarks", "deploy")
     for page in (ROOT / folder).glob("*.md")
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
