@@ -6,20 +6,27 @@ sum of the slab's frames and the number of frames at each position. Root attribu
 the cuts between slabs and where the recording came from.
 """
 
+import json
 import os
+import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import google_crc32c
 import numpy as np
 import zarr
+from numcodecs.blosc import Blosc
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from gpu_kernels.split import split_events
 from tasks.store.layout import slab_group
 from tasks.store.publish import DamagedResultError
 
-CODEC = {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 1 << 20}
+CODEC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 1 << 20}
 """The fastest to read of those tried (benchmarks/codecs.py) that need less than 1.6 bytes an event
 at 2,000 events a frame; zstd after the same shuffle is 10 % smaller and takes 1.7 times as long."""
 FORMAT = 1
@@ -149,26 +156,67 @@ def write_array(
     name: str,
     data: np.ndarray,
     chunks: tuple[int, ...] | None = None,
-    overwrite: bool = True,
 ) -> None:
     """Write a whole Zarr array, compressed and checksummed, as one chunk unless told otherwise."""
-    array = create_array(path, name, data.shape, data.dtype, chunks or data.shape, overwrite)
+    if chunks is None:
+        _write_chunk(Path(path, name), data)
+        return
+    array = create_array(path, name, data.shape, data.dtype, chunks)
     if data.size:
         array[...] = data
 
 
+def _write_chunk(folder: Path, data: np.ndarray) -> None:
+    """Write an array of one chunk, with Zarr's words and Zarr's codecs, but at once.
+
+    Zarr's pipeline hands every chunk from thread to thread and copies it between its codecs, which
+    takes longer than the codecs do.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    place = folder.joinpath("c", *["0"] * data.ndim)
+    place.parent.mkdir(parents=True)
+    (folder / "zarr.json").write_text(_array_words(data), encoding="utf-8")
+    if data.size:
+        packed = _codec(data.dtype.itemsize).encode(
+            np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
+        )
+        with place.open("wb") as file:
+            file.write(packed)
+            file.write(google_crc32c.value(packed).to_bytes(4, "little"))
+
+
+@lru_cache(maxsize=8)
+def _codec(itemsize: int) -> Blosc:
+    named = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE}
+    return Blosc(**CODEC | {"shuffle": named[CODEC["shuffle"]]}, typesize=itemsize)
+
+
+def _array_words(data: np.ndarray) -> str:
+    """``zarr.json`` of an array in one chunk."""
+    words: dict[str, Any] = json.loads(_zarr_json(data.dtype.str, data.ndim))
+    words["shape"] = list(data.shape)
+    words["chunk_grid"]["configuration"]["chunk_shape"] = [max(1, n) for n in data.shape]
+    return json.dumps(words, indent=2)
+
+
+@lru_cache(maxsize=64)
+def _zarr_json(dtype: str, axes: int) -> bytes:
+    """As Zarr writes it for an array of this type, whose shape is then replaced."""
+    array = create_array(MemoryStore(), "", (1,) * axes, dtype, (1,) * axes)
+    return array.metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes()
+
+
 def create_array(
-    path: str | Path,
+    path: str | Path | MemoryStore,
     name: str,
     shape: tuple[int, ...],
     dtype: Any,
     chunks: tuple[int, ...],
-    overwrite: bool = True,
 ) -> zarr.Array:
     """Lay out a Zarr array whose chunks will be written whole by independent units of work."""
     dtype = np.dtype(dtype)
     return zarr.create_array(
-        str(path),
+        path if isinstance(path, MemoryStore) else str(path),
         name=name,
         shape=shape,
         dtype=dtype,
@@ -176,7 +224,7 @@ def create_array(
         serializer=BytesCodec(),
         compressors=(BloscCodec(typesize=dtype.itemsize, **CODEC), Crc32cCodec()),
         fill_value=0,
-        overwrite=overwrite,
+        overwrite=True,
         config={"write_empty_chunks": True},
     )
 
@@ -201,7 +249,7 @@ def write_slab(folder: str | Path, slab: int, arrays: dict[str, np.ndarray]) -> 
     group = slab_group(slab)
     zarr.create_group(str(folder), path=group, overwrite=True)
     for name, data in arrays.items():
-        write_array(folder, f"{group}/{name}", data, overwrite=False)
+        write_array(folder, f"{group}/{name}", data)
     return [file for file in (Path(folder) / group).rglob("*") if file.is_file()]
 
 

@@ -111,14 +111,15 @@ def data_files(folder: Path) -> list[Path]:
     )
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, lasting: bool = True) -> None:
     """Write JSON whole or not at all, and make it last through a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with aside.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=1, sort_keys=True, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
+        if lasting:
+            file.flush()
+            os.fsync(file.fileno())
     aside.replace(path)
 
 
@@ -201,7 +202,9 @@ def begin(folder: Path, identity: str) -> Path:
 def record_unit(aside: Path, unit: str, files: Iterable[Path], facts: Mapping[str, Any]) -> None:
     """Write the done record of a unit, after its data."""
     hashes = {str(path.relative_to(aside)): hash_file(path) for path in sorted(files)}
-    write_json(layout.unit_record(aside, unit), {"files": hashes, "facts": dict(facts)})
+    # A record that a power cut takes, or the data that it names, is work to do again, no damage;
+    # to wait for the disk would take as long as the work of a slab.
+    write_json(layout.unit_record(aside, unit), {"files": hashes, "facts": dict(facts)}, False)
 
 
 def finished_unit(aside: Path, unit: str) -> dict[str, Any] | None:

@@ -1,0 +1,43 @@
+"""Arrays of one chunk are written past Zarr's pipeline; no byte may tell."""
+
+import numpy as np
+import pytest
+import zarr
+
+from tasks.store import events
+
+
+def files_of(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint16", "uint32", ">u4", "int64", "float32", "float64", "complex64", "bool"]
+)
+@pytest.mark.parametrize("shape", [(1000,), (30, 40), (0,), (2, 3, 4)])
+def test_one_chunk_has_the_bytes_that_zarr_writes(tmp_path, dtype, shape):
+    data = np.random.default_rng(0).integers(0, 2**10, shape).astype(dtype)
+    zarrs = events.create_array(tmp_path / "zarr", "", shape, data.dtype, shape)
+    if data.size:
+        zarrs[...] = data
+    events.write_array(tmp_path, "ours", data)
+    ours, theirs = files_of(tmp_path / "ours"), files_of(tmp_path / "zarr")
+    assert ours == theirs
+    np.testing.assert_array_equal(events.read_array(tmp_path, "ours"), data)
+
+
+def test_array_of_another_shape_is_replaced_whole(tmp_path):
+    events.write_array(tmp_path, "array", np.arange(12).reshape(3, 4))
+    events.write_array(tmp_path, "array", np.arange(5.0))
+    assert zarr.open_array(str(tmp_path / "array"), mode="r").shape == (5,)
+    assert sorted(files_of(tmp_path / "array")) == ["c/0", "zarr.json"]
+
+
+def test_columns_of_an_array_are_written_in_their_order(tmp_path):
+    data = np.arange(12).reshape(3, 4).T
+    events.write_array(tmp_path, "array", data)
+    np.testing.assert_array_equal(events.read_array(tmp_path, "array"), data)
