@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from flows.cli_export import AsJson, export, facts_table
@@ -329,7 +330,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look for what keeps a mill from running on this machine, and say how to mend it."""
-    from flows.doctor import as_rows, examine
+    from flows.doctor.examine import as_rows, examine
 
     findings = examine(output)
     if as_json:
@@ -339,7 +340,9 @@ def doctor(
         colours = {"ok": "green", "warn": "yellow", "bad": "red"}
         for one in findings:
             colour = colours[one.level]
-            table.add_row(one.check, f"[{colour}]{one.level}[/]", one.found, one.mend)
+            table.add_row(
+                one.check, f"[{colour}]{one.level}[/]", escape(one.found), escape(one.mend)
+            )
         console.print(table)
     if any(one.level == "bad" for one in findings):
         raise typer.Exit(1)
