@@ -35,12 +35,12 @@ def test_exit_code_and_json_tell_of_what_will_not_work(sound, monkeypatch):
     assert row["check"] == "kernel cache"
 
 
-def test_words_in_brackets_are_shown_as_they_are(sound, monkeypatch, capsys):
+def test_words_in_brackets_are_shown_as_they_are(sound, monkeypatch, capfd):
     found = module.Finding("GPU", "warn", "no CuPy", 'pip install -e ".[gpu]"')
     monkeypatch.setattr(module, "examine", lambda _: [found])
     answer = CliRunner().invoke(app, ["doctor", "--output", str(sound)])
     assert answer.exit_code == 0
-    assert '".[gpu]"' in capsys.readouterr().err
+    assert '".[gpu]"' in capfd.readouterr().err
 
 
 def test_check_that_fails_itself_is_a_finding_and_the_others_still_run(sound, monkeypatch):
