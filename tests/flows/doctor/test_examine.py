@@ -1,11 +1,13 @@
 """The command ``phasemill doctor``: all findings, how to mend each, and the exit code."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows import cli
 from flows.doctor import examine as module
 from flows.doctor.examine import examine
 
@@ -28,19 +30,20 @@ def test_more_than_ten_things_are_looked_at_and_each_trouble_has_its_cure(sound)
 def test_exit_code_and_json_tell_of_what_will_not_work(sound, monkeypatch):
     (sound / "file").touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(sound / "file"))
-    answer = CliRunner().invoke(app, ["doctor", "--output", str(sound), "--json"])
+    answer = CliRunner().invoke(cli.app, ["doctor", "--output", str(sound), "--json"])
     assert answer.exit_code == 1
     rows = json.loads(answer.stdout)
     (row,) = [row for row in rows if row["level"] == "bad"]
     assert row["check"] == "kernel cache"
 
 
-def test_words_in_brackets_are_shown_as_they_are(sound, monkeypatch, capfd):
+def test_words_in_brackets_are_shown_as_they_are(sound, monkeypatch):
     found = module.Finding("GPU", "warn", "no CuPy", 'pip install -e ".[gpu]"')
     monkeypatch.setattr(module, "examine", lambda _: [found])
-    answer = CliRunner().invoke(app, ["doctor", "--output", str(sound)])
+    monkeypatch.setattr(cli, "console", Console(file=(shown := io.StringIO()), width=100))
+    answer = CliRunner().invoke(cli.app, ["doctor", "--output", str(sound)])
     assert answer.exit_code == 0
-    assert '".[gpu]"' in capfd.readouterr().err
+    assert '".[gpu]"' in shown.getvalue()
 
 
 def test_check_that_fails_itself_is_a_finding_and_the_others_still_run(sound, monkeypatch):
