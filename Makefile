@@ -17,6 +17,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		-c constraints.txt torch
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -c constraints.txt -e ".[dev]"
+	# Neither leaves bytecode; without it every start compiles for seconds what it imports.
+	-$(BIN)/python -m compileall -q -j 0 -x '/(torch|sympy|playwright|mypy|skimage)/' \
+		$(VENV)/lib >/dev/null 2>&1
 	touch $(READY)
 
 demo: $(READY)

@@ -34,7 +34,7 @@ Force = Annotated[
 NoPrefect = Annotated[
     bool,
     typer.Option(
-        "--no-prefect", help="Run without Prefect's record of the night; starts some 15 s sooner."
+        "--no-prefect", help="Run without Prefect's record of the night; starts seconds sooner."
     ),
 ]
 Until = Annotated[

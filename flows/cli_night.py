@@ -41,7 +41,7 @@ def mill(
     job: Any, request: Request, beside: Callable[[dict[str, Any]], None] | None = None
 ) -> None:
     """Run a night and say how it went; ``beside`` adds to what a whole one prints."""
-    run_night = _night_runner()
+    run_night = _night_runner(request.prefect)
     with _ending(request.as_json):
         night = run_night(
             job, request.force, request.prefect, console, request.quiet or request.as_json,
@@ -63,7 +63,7 @@ def mill(
 
 def mill_arrivals(path: Path, every: float, request: Request) -> None:
     """Mill recordings as they become complete, and say of each how it went."""
-    run_night = _night_runner()
+    run_night = _night_runner(request.prefect)
     from flows.job import read_job
     from flows.watch import watch
 
@@ -124,10 +124,15 @@ def say(row: dict[str, Any]) -> None:
     )
 
 
-def _night_runner() -> Callable[..., dict[str, Any]]:
+def _night_runner(prefect: bool) -> Callable[..., dict[str, Any]]:
+    """Load the mill, which takes seconds, while Prefect's server starts."""
     from flows.settings import quiet_local_prefect
 
     quiet_local_prefect()  # before Prefect is imported, with the flows
+    if prefect:
+        from flows.prefect_server import start_server_ahead
+
+        start_server_ahead()
     from flows.overnight import run_night
 
     return run_night

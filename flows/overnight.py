@@ -19,6 +19,7 @@ from flows.job import Job
 from flows.lock import NightError, locked_output
 from flows.progress import StepLines, step_lines
 from flows.reprocess import ORDER, reprocess
+from flows.step import is_lost_record, recorded, unrecorded
 from flows.stop import stoppable
 from tasks.mirror import mirror
 from tasks.report.night import write_night
@@ -83,8 +84,7 @@ def run_night(
     ):
         try:
             with NightCluster(job.cluster, job.workers, layout.work_root(output)) as cluster:
-                night = overnight if prefect else overnight.fn
-                rows = night(job, cluster.client, force, until, lines)
+                rows = _rows(job, cluster.client, force, until, lines, prefect, console)
         except ClusterError as error:
             raise NightError(f"cluster: {error}") from error
         index = _write_page(output, [*earlier, *rows], console)
@@ -93,6 +93,34 @@ def run_night(
         "index": index,
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def _rows(
+    job: Job,
+    client: Callable[[], Client],
+    force: list[str],
+    until: Deadline | None,
+    lines: StepLines | None,
+    prefect: bool,
+    console: Console,
+) -> list[dict[str, Any]]:
+    """Rows of all datasets, with Prefect's record of them or, where its server is lost, without."""
+    rows: list[dict[str, Any]] = []
+    if prefect:
+        try:
+            return overnight(job, client, force, until, lines, rows.append)
+        except Exception as error:
+            if not is_lost_record(error):
+                raise
+            console.print(
+                "Prefect's server does not answer any more; the night goes on without its record",
+                style="yellow",
+            )
+    done = {row["name"] for row in rows}
+    left = tuple(dataset for dataset in job.datasets if dataset.name not in done)
+    with unrecorded():
+        left_job = job.model_copy(update={"datasets": left})
+        return rows + overnight.fn(left_job, client, force, until, lines)
 
 
 def _write_page(output: Path, rows: list[dict[str, Any]], console: Console) -> str | None:
@@ -111,6 +139,7 @@ def overnight(
     force: list[str],
     until: Deadline | None = None,
     lines: StepLines | None = None,
+    keep: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Mill every dataset of a job on one cluster, those of the highest priority first.
 
@@ -126,6 +155,8 @@ def overnight(
         After it, no further dataset begins.
     lines : StepLines, optional
         Is told which dataset is at hand.
+    keep : callable, optional
+        Is given each row as soon as its dataset is done.
 
     Returns
     -------
@@ -137,10 +168,12 @@ def overnight(
         if until is not None and until.passed:
             reason = f"not begun before {until.label}; the next run takes it up"
             rows.append(_row(dataset, "skipped", reason, 0.0))
-            continue
-        if lines is not None:
-            lines.start(dataset.name if len(job.datasets) > 1 else "")
-        rows.append(_one(dataset, job, client, force, until))
+        else:
+            if lines is not None:
+                lines.start(dataset.name if len(job.datasets) > 1 else "")
+            rows.append(_one(dataset, job, client, force, until))
+        if keep is not None:
+            keep(rows[-1])
     return rows
 
 
@@ -153,9 +186,7 @@ def _one(
 ) -> dict[str, Any]:
     """Row of a dataset, after as many tries as the job allows."""
     # As a plain call inside a plain night, as a sub-flow inside Prefect's.
-    from prefect.context import FlowRunContext
-
-    mill = reprocess if FlowRunContext.get() is not None else reprocess.fn
+    mill = reprocess if recorded() else reprocess.fn
     start = time.monotonic()
     log = layout.error_log(Path(job.output), dataset.name)
     for attempt in range(1, job.tries + 1):
@@ -164,6 +195,8 @@ def _one(
             if job.mirror is not None:
                 mirror(Path(job.output) / dataset.name, job.mirror)
         except Exception as error:
+            if recorded() and is_lost_record(error):
+                raise
             # One dataset's failure, whatever it is, must not cost the night's others.
             _keep_traceback(log)
             late = until is not None and until.passed

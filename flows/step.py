@@ -1,19 +1,25 @@
 """A step of a flow: a Prefect task inside a flow run, and a plain call outside of one.
 
-The same flow can so be run with Prefect's record of it or, where nobody needs that record, without
-starting its server.
+The same flow can so be run with Prefect's record of it or, where nobody needs that record or its
+server is lost, without.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+import httpx
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectHTTPStatusError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_unrecorded: ContextVar[bool] = ContextVar("unrecorded", default=False)
 
 
 def step(function: Callable[P, R]) -> Callable[P, R]:
@@ -26,8 +32,31 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if FlowRunContext.get() is None:
+        if not recorded():
             return function(*args, **kwargs)
         return prefect_task(*args, **kwargs)
 
     return call
+
+
+def recorded() -> bool:
+    """Whether Prefect keeps a record of what runs here."""
+    return FlowRunContext.get() is not None and not _unrecorded.get()
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Run the steps inside without Prefect's record, even within one of its flows."""
+    token = _unrecorded.set(True)
+    try:
+        yield
+    finally:
+        _unrecorded.reset(token)
+
+
+def is_lost_record(error: BaseException) -> bool:
+    """Whether it was Prefect's server that failed, and not what it keeps a record of."""
+    failed = isinstance(error, httpx.TransportError)
+    if isinstance(error, PrefectHTTPStatusError):
+        failed = error.response.is_server_error
+    return failed or (error.__cause__ is not None and is_lost_record(error.__cause__))
