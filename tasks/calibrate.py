@@ -25,7 +25,7 @@ from tasks.store.events import open_store, read_array
 from tasks.store.publish import Manifest, published, write_json
 from tasks.units import run_units
 
-VERSION = 2
+VERSION = 3
 
 
 class CalibrationError(ValueError):

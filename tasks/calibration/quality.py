@@ -48,11 +48,17 @@ def _signal(best: Optimum) -> Flag:
     text = f"rotation and aberrations explain {best.signal_share:.0%} of the interference"
     if level == "ok":
         return Flag("calibration signal", level, text)
+    whose = "best" if {"rotation", "C10"} & set(best.free) else "given"
+    advice = (
+        "the data hardly carry one; give scan_rotation_deg, flip and aberrations"
+        if whose == "best"
+        else "the data hardly carry one, or it is not theirs; leave out of the job what is not sure"
+    )
     return Flag(
         "calibration signal",
         level,
-        f"the best calibration stands only {best.significance:.1f} deviations above an arbitrary "
-        "one: the data hardly carry one; give scan_rotation_deg, flip and aberrations",
+        f"the {whose} calibration stands only {best.significance:.1f} deviations above an "
+        f"arbitrary one: {advice}",
     )
 
 

@@ -213,6 +213,12 @@ class _Grid:
         for name, value in fixed.items():
             trials[..., NAMES.index(name)] = value
         self.trials = trials
+        self.fixed = fixed
+
+    def _arbitrary(self, evidence: Evidence, flip: bool) -> np.ndarray:
+        """What other rotations and C10 explain where both are given."""
+        fixed = {name: value for name, value in self.fixed.items() if name not in NAMES[:2]}
+        return evidence.explained(_Grid(evidence, fixed, ()).trials.reshape(-1, len(NAMES)), flip)
 
     def valleys(self, evidence: Evidence, flip: bool) -> tuple[list[_Valley], float]:
         """Local optima, best first, and how far the best stands above the rest."""
@@ -225,8 +231,9 @@ class _Grid:
         near = [around[y : y + shape[0], x : x + shape[1]] for y in range(3) for x in range(3)]
         top = np.argwhere(score >= np.max(near, axis=0))
         places = sorted((tuple(at) for at in top), key=lambda at: -score[at])[:VALLEYS]
-        spread = 1.4826 * np.median(np.abs(score - np.median(score)))
-        above = (score.max() - np.median(score)) / max(float(spread), 1e-9)
+        others = score if score.size > 1 else self._arbitrary(evidence, flip)
+        spread = 1.4826 * np.median(np.abs(others - np.median(others)))
+        above = (score.max() - np.median(others)) / max(float(spread), 1e-9)
         return [_Valley(self.trials[at], flip, float(score[at])) for at in places], float(above)
 
 

@@ -131,6 +131,19 @@ def test_truth_explains_more_than_no_aberrations(plain):
     assert right.aberrations.nonzero() == pytest.approx(Aberrations.nonzero(TRUTH))
 
 
+def test_a_calibration_that_is_given_whole_is_compared_with_arbitrary_ones(plain):
+    scan = plain.counted(1e5)
+    names = {"C10": 0, "C12": 0, "C21": 0, "C23": 0, "C30": 0, "C32": 0, "C34": 0}
+    given = names | {"rotation": radians(ROTATION), "flip": False} | TRUTH.nonzero()
+    wrong = given | {"rotation": radians(ROTATION + 90)}
+    right, wrong = (
+        {flag.flag: flag for flag in fit(scan, given=one).flags} for one in (given, wrong)
+    )
+    assert {flag.level for flag in right.values()} == {"ok"}
+    assert wrong["calibration signal"].level != "ok"
+    assert "given calibration" in wrong["calibration signal"].text
+
+
 def test_large_scans_are_read_in_pieces_and_their_middle_gives_the_shifts(plain, monkeypatch):
     scan = plain.counted(1e5)
     whole = fit(scan)
