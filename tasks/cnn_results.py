@@ -1,11 +1,11 @@
 """What the network leaves for the results: its phase, how far to trust it, and what to know."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from tasks.labelled import Variable, labelled
 from tasks.store import layout
 from tasks.store.events import read_array
 from tasks.store.publish import Manifest
@@ -35,24 +35,21 @@ def cnn_variables(work: Path, manifest: Manifest) -> xr.Dataset:
         over (y, x).
     """
     folder = layout.step_folder(work, "cnn")
-    own: dict[str, Any] = {"step": "cnn", "parameters": manifest.parameters}
+    variables: dict[str, Variable] = {
+        "cnn_phase": (
+            ("y_cnn", "x_cnn"), read_array(folder, "phase"),
+            "phase from the neural network", "rad",
+        ),
+        "cnn_misfit": (
+            ("y", "x"), read_array(folder, "misfit"),
+            "misfit of the network's phase, of counting noise", "1",
+        ),
+    }  # fmt: skip
     axes = {
-        f"{axis}_cnn": (
-            f"{axis}_cnn",
-            read_array(folder, f"phase_{axis}"),
-            {"long_name": f"{name} scan axis", "units": "Å"},
-        )
-        for axis, name in (("y", "slow"), ("x", "fast"))
+        "y_cnn": (read_array(folder, "phase_y"), "slow scan axis", "Å"),
+        "x_cnn": (read_array(folder, "phase_x"), "fast scan axis", "Å"),
     }
-    phase = {"long_name": "phase from the neural network", "units": "rad"}
-    misfit = {"long_name": "misfit of the network's phase, of counting noise", "units": "1"}
-    return xr.Dataset(
-        {
-            "cnn_phase": (("y_cnn", "x_cnn"), read_array(folder, "phase"), phase | own),
-            "cnn_misfit": (("y", "x"), read_array(folder, "misfit"), misfit | own),
-        },
-        axes,
-    )
+    return labelled(variables, axes, "cnn", manifest)
 
 
 def cnn_flags(work: Path, manifest: Manifest) -> list[dict[str, str]]:

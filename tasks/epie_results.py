@@ -1,19 +1,17 @@
 """What ePIE leaves for the results: object, probe, error of each round, and what to think of it."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from tasks.labelled import Variable, labelled, pixel_axis, probe_phase
 from tasks.store import layout
 from tasks.store.events import read_array
 from tasks.store.publish import Manifest
 
 FAR_FROM_NOISE = 2.0
 """A residual of so many times that of counting noise is worth a warning."""
-FAINT = 0.02
-"""Part of the brightest amplitude under which a probe's phase is noise."""
 
 
 def epie_variables(work: Path, manifest: Manifest) -> xr.Dataset:
@@ -37,18 +35,17 @@ def epie_variables(work: Path, manifest: Manifest) -> xr.Dataset:
     """
     folder, facts = layout.step_folder(work, "epie"), manifest.summary
     obj, probe = read_array(folder, "object"), read_array(folder, "probe")
-    own = {"step": "epie", "parameters": manifest.parameters}
-    size = np.abs(probe)
-    phase = np.where(size > FAINT * size.max(), np.angle(probe * np.conj(_mean(probe))), np.nan)
     on_object, on_probe = ("y_obj", "x_obj"), ("y_probe", "x_probe")
-    variables: dict[str, Any] = {
+    variables: dict[str, Variable] = {
         "epie_object": (on_object, obj, "object from ePIE", "1"),
         "epie_phase": (on_object, np.angle(obj).astype(np.float32), "phase from ePIE", "rad"),
         "epie_amplitude": (on_object, np.abs(obj), "amplitude from ePIE", "1"),
         "epie_probe": (on_probe, probe, "probe from ePIE", "e^(1/2)"),
-        "epie_probe_amplitude": (on_probe, size, "amplitude of the probe from ePIE", "e^(1/2)"),
+        "epie_probe_amplitude": (
+            on_probe, np.abs(probe), "amplitude of the probe from ePIE", "e^(1/2)",
+        ),
         "epie_probe_phase": (
-            on_probe, phase.astype(np.float32), "phase of the probe from ePIE", "rad",
+            on_probe, probe_phase(probe), "phase of the probe from ePIE", "rad",
         ),
         "epie_residual": (
             ("epie_round",), read_array(folder, "residuals"),
@@ -60,25 +57,16 @@ def epie_variables(work: Path, manifest: Manifest) -> xr.Dataset:
         for axis, name in enumerate(("y", "x")):
             label = f"how far ePIE moved positions along {name}"
             variables[f"epie_moved_{name}"] = (("y", "x"), moved[..., axis], label, "Å")
-    across = (np.arange(facts["side"]) - facts["side"] // 2) * facts["sampling"]
+    side, sampling = facts["side"], facts["sampling"]
     rounds = np.arange(1, facts["rounds"] + 1)
-    coordinates = {
+    axes = {
         "y_obj": (read_array(folder, "object_y"), "slow scan axis", "Å"),
         "x_obj": (read_array(folder, "object_x"), "fast scan axis", "Å"),
-        "y_probe": (across, "detector rows", "Å"),
-        "x_probe": (across, "detector columns", "Å"),
+        "y_probe": pixel_axis(side, sampling, "detector rows"),
+        "x_probe": pixel_axis(side, sampling, "detector columns"),
         "epie_round": (rounds, "round through all positions", "1"),
     }
-    found = xr.Dataset(
-        {
-            name: (dims, data, {"long_name": long_name, "units": units} | own)
-            for name, (dims, data, long_name, units) in variables.items()
-        },
-        {
-            name: (name, data, {"long_name": long_name, "units": units})
-            for name, (data, long_name, units) in coordinates.items()
-        },
-    )
+    found = labelled(variables, axes, "epie", manifest)
     found["epie_residual"].attrs["noise"] = facts["noise"]
     return found
 
@@ -96,8 +84,3 @@ def epie_flags(manifest: Manifest) -> list[dict[str, str]]:
             f"ePIE's residual is {ratio:.3g} times that of counting noise: the patterns hold more "
             "than object and probe explain."})  # fmt: skip
     return flags
-
-
-def _mean(probe: np.ndarray) -> complex:
-    # Weighted by itself: the phase of where the probe is bright becomes zero.
-    return complex(np.sum(probe * np.abs(probe)))

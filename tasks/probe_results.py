@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from tasks.labelled import Variable, labelled, pixel_axis, probe_phase
 from tasks.store import layout
 from tasks.store.events import read_array
 from tasks.store.publish import Manifest
-
-FAINT = 0.02
-"""Part of the brightest amplitude under which a probe's phase is noise."""
 
 
 def probe_variables(work: Path, manifest: Manifest) -> xr.Dataset:
@@ -32,27 +30,15 @@ def probe_variables(work: Path, manifest: Manifest) -> xr.Dataset:
     wave = read_array(layout.step_folder(work, "probe"), "probe_wave")
     side, sampling = wave.shape[0], manifest.summary["sampling_angstrom"]
     probe = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(wave), norm="ortho"))
-    size = np.abs(probe)
-    turn = np.conj(np.sum(probe * size))
-    phase = np.where(size > FAINT * size.max(), np.angle(probe * turn), np.nan)
-    own = {"step": "probe", "parameters": manifest.parameters}
-    across = (np.arange(side) - side // 2) * sampling
-    variables = {
-        "found_probe": (probe.astype(np.complex64), "probe found from the patterns", "e^(1/2)"),
-        "found_probe_amplitude": (
-            size.astype(np.float32), "amplitude of the probe found from the patterns", "e^(1/2)",
-        ),
-        "found_probe_phase": (
-            phase.astype(np.float32), "phase of the probe found from the patterns", "rad",
-        ),
-    }  # fmt: skip
-    return xr.Dataset(
-        {
-            name: (("y_found", "x_found"), data, {"long_name": long_name, "units": units} | own)
-            for name, (data, long_name, units) in variables.items()
-        },
-        {
-            name: (name, across, {"long_name": f"detector {along}", "units": "Å"})
-            for name, along in (("y_found", "rows"), ("x_found", "columns"))
-        },
-    )
+    dims, size = ("y_found", "x_found"), np.abs(probe).astype(np.float32)
+    what = "probe found from the patterns"
+    variables: dict[str, Variable] = {
+        "found_probe": (dims, probe.astype(np.complex64), what, "e^(1/2)"),
+        "found_probe_amplitude": (dims, size, f"amplitude of the {what}", "e^(1/2)"),
+        "found_probe_phase": (dims, probe_phase(probe), f"phase of the {what}", "rad"),
+    }
+    axes = {
+        "y_found": pixel_axis(side, sampling, "detector rows"),
+        "x_found": pixel_axis(side, sampling, "detector columns"),
+    }
+    return labelled(variables, axes, "probe", manifest)

@@ -6,8 +6,6 @@ is renamed into place. A missing chunk of a Zarr array reads as zeros, so only t
 that a result is whole.
 """
 
-import ctypes
-import errno
 import hashlib
 import json
 import os
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.store import layout
+from tasks.store.exchange import move_into_place
 
 
 class DamagedResultError(ValueError):
@@ -326,33 +325,3 @@ def _recorded(aside: Path) -> dict[str, str]:
             if path.exists() and path.stat().st_mtime_ns <= made:
                 known[name] = sha
     return known
-
-
-def move_into_place(aside: Path, folder: Path) -> None:
-    """Rename a finished folder to its name, in one step where another already stands there."""
-    if not folder.exists():
-        aside.rename(folder)
-        return
-    try:
-        _exchange(aside, folder)
-        shutil.rmtree(aside)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-            raise
-        # A filesystem that cannot exchange names: the old one steps aside first.
-        old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-        aside.rename(folder)
-        shutil.rmtree(old)
-
-
-def _exchange(one: Path, other: Path) -> None:
-    at_cwd, rename_exchange = -100, 2
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        raise OSError(errno.ENOSYS, "renameat2 is not there")
-    done = libc.renameat2(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), rename_exchange)
-    if done != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), str(one))

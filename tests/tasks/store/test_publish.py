@@ -1,12 +1,13 @@
 """A result is whole, or it is not there."""
 
+import errno
 import json
 import os
 import random
 
 import pytest
 
-from tasks.store import layout, publish
+from tasks.store import exchange, layout, publish
 
 
 def write_two(aside):
@@ -138,9 +139,9 @@ def test_identity_changes_with_everything_that_decides_the_result():
 
 def test_folder_is_replaced_where_names_cannot_be_exchanged(tmp_path, monkeypatch):
     def not_here(one, other):
-        raise OSError(publish.errno.EINVAL, "no exchange")
+        raise OSError(errno.EINVAL, "no exchange")
 
-    monkeypatch.setattr(publish, "_exchange", not_here)
+    monkeypatch.setattr(exchange, "_exchange", not_here)
     run(tmp_path / "r")
     run(tmp_path / "r", parameters={"p": 2})
     publish.verify(tmp_path / "r")
