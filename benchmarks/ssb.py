@@ -28,7 +28,8 @@ from benchmarks.phase_scan import DOSES, SPEED, SpeedCase, ask_peer, counted_sca
 from benchmarks.simulated_scan import Scan
 from gpu_kernels.held_trotters import HeldTrotters
 from gpu_kernels.joined_edges import join_edges, joined_shape
-from gpu_kernels.ssb import SsbSums, ssb_finish, ssb_partial
+from gpu_kernels.ssb import SsbSums, ssb_partial
+from gpu_kernels.ssb_finish import ssb_finish
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.wiener import image_of, noise_of_sums, ring_wiener
 from models.aberrations import Aberrations

@@ -6,7 +6,7 @@ listen on 127.0.0.1 alone; Slurm's nodes talk TLS with keys made for the night.
 
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import psutil
 from distributed import Client, LocalCluster, Security
 
 from flows.worker_options import WorkerOptions
+from tasks.device import VARIABLE as DEVICE
 
 CONNECT_WITHIN = 60
 """Seconds to wait for an existing scheduler before saying that it is not there."""
@@ -149,7 +150,13 @@ def _cuda(_: str, workers: WorkerOptions, __: Path | None) -> Any:
     from dask_cuda import LocalCUDACluster
 
     devices = ",".join(str(n) for n in range(workers.count)) if workers.count else None
-    return LocalCUDACluster(
+    # Nannies read this when they are made, and give it to each worker that they start.
+    with dask.config.set({f"distributed.nanny.environ.{DEVICE}": "cuda"}):
+        return _cuda_workers(LocalCUDACluster, devices, workers)
+
+
+def _cuda_workers(make: Callable[..., Any], devices: str | None, workers: WorkerOptions) -> Any:
+    return make(
         CUDA_VISIBLE_DEVICES=devices,
         threads_per_worker=workers.threads or 1,
         memory_limit=_bytes(workers) or "auto",
@@ -180,7 +187,10 @@ def _slurm(_: str, workers: WorkerOptions, shared: Path | None) -> Any:
             *([f"--gres=gpu:{workers.gpus}"] if workers.gpus else []),
             *workers.directives,
         ],
-        job_script_prologue=["export PYTHONSAFEPATH=1"],
+        job_script_prologue=[
+            "export PYTHONSAFEPATH=1",
+            *([f"export {DEVICE}=cuda"] if workers.gpus else []),
+        ],
         job_name="phasemill",
         log_directory=logs,
         interface=workers.interface,

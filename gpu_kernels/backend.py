@@ -7,12 +7,13 @@ This file is the only place that knows whether CuPy is installed.
 from typing import Any
 
 import numpy as np
-from numba import cuda
+from numba import config, cuda
 
 try:
     import cupy
+    import cupyx
 except ImportError:  # a machine without a GPU: the CPU forms are complete on their own
-    cupy = None
+    cupy = cupyx = None
 
 Array = Any
 """A NumPy array, a CuPy array or a numba.cuda device array."""
@@ -46,3 +47,40 @@ def to_host(array: Array) -> np.ndarray:
     if cupy is not None and isinstance(array, cupy.ndarray):
         return cupy.asnumpy(array)
     return array.copy_to_host()
+
+
+def as_library(array: Array) -> Array:
+    """Give an array as a library's functions take it: CuPy's on a device, else NumPy's.
+
+    In the simulator, which has no CuPy, the libraries are those of the host.
+    """
+    if cupy is not None and on_gpu(array) and cupy.is_available():
+        return cupy.asarray(array)
+    return to_host(array)
+
+
+def beside(found: Array, like: Array) -> Array:
+    """Put what a library found where the array lives that it was found from."""
+    return to_device(found) if on_gpu(like) and not on_gpu(found) else found
+
+
+def device_missing() -> str:
+    """Why no work can be done on a CUDA device; empty where it can, or in the simulator."""
+    if config.ENABLE_CUDASIM:
+        return ""
+    if cupy is None:
+        return "CuPy is not installed; install phasemill[gpu]"
+    if not cuda.is_available():
+        return "no CUDA device or driver was found; look at nvidia-smi"
+    return ""
+
+
+def device_memory() -> tuple[int, int] | None:
+    """Free and whole memory of the device [bytes]; None where there is none, or it is simulated.
+
+    What CuPy holds ready for its next arrays counts as free.
+    """
+    if config.ENABLE_CUDASIM or device_missing():
+        return None
+    free, whole = cupy.cuda.Device().mem_info
+    return int(free + cupy.get_default_memory_pool().free_bytes()), int(whole)

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from scipy.ndimage import distance_transform_edt
 
-from gpu_kernels.backend import Array
+from gpu_kernels.backend import Array, as_library, beside
 from gpu_kernels.fourier import libraries
 from gpu_kernels.slopes import Mirror, Periodic, Slopes
 
@@ -144,10 +144,11 @@ def integrate(
     ValueError
         If there is no such boundary.
     """
-    slopes = _slopes(com_y, scan_step, boundary, high_pass, low_pass)
-    phase = slopes.image(*slopes.measured(com_y - com_y.mean(), com_x - com_x.mean()))
+    com = [as_library(part) for part in (com_y, com_x)]
+    slopes = _slopes(com[0], scan_step, boundary, high_pass, low_pass)
+    phase = slopes.image(*slopes.measured(*(part - part.mean() for part in com)))
     phase *= 2 * np.pi
-    return phase
+    return beside(phase, com_y)
 
 
 def integrate_iteratively(
@@ -187,14 +188,15 @@ def integrate_iteratively(
     (scan_y, scan_x) float64
         Phase without mean [rad]. It lives where ``com_y`` lives.
     """
-    xp, _ = libraries(com_y)
-    slopes = _slopes(com_y, scan_step, boundary, high_pass, low_pass)
-    goals = slopes.measured(*(2 * np.pi * (com - xp.nanmean(com)) for com in (com_y, com_x)))
-    phase = xp.zeros(com_y.shape)
+    com = [as_library(part) for part in (com_y, com_x)]
+    xp, _ = libraries(com[0])
+    slopes = _slopes(com[0], scan_step, boundary, high_pass, low_pass)
+    goals = slopes.measured(*(2 * np.pi * (part - xp.nanmean(part)) for part in com))
+    phase = xp.zeros(com[0].shape)
     for _ in range(iterations):
         rest = (goal - found for goal, found in zip(goals, slopes.slope(phase), strict=True))
         phase += step_size * slopes.image(*(xp.nan_to_num(part) for part in rest))
-    return phase - phase.mean()
+    return beside(phase - phase.mean(), com_y)
 
 
 def curl_and_divergence(

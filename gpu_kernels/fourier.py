@@ -13,7 +13,7 @@ import numpy as np
 import scipy.fft
 from numba import njit
 
-from gpu_kernels.backend import Array, cupy, on_gpu
+from gpu_kernels.backend import Array, as_library, beside, cupy, on_gpu
 
 POSITIONS_PER_CALL = 131_072
 """Scan positions that go through one call of the library, so that a pass stays in the cache."""
@@ -59,10 +59,21 @@ def scan_spectrum(block: Array, columns: int, dtype: Any = np.float32) -> Array:
     (pixels, scan_y, columns) complex
         G(k, Q). It lives where ``block`` lives.
     """
-    if on_gpu(block):
-        half = cupy.fft.rfft(cupy.asarray(block).astype(dtype), axis=-1)[..., :columns]
-        return cupy.fft.fft(half, axis=-2)
-    return ScanTransform(block.shape[1:], columns, dtype)(block)
+    return (
+        half_plane(block, dtype)[..., :columns]
+        if on_gpu(block)
+        else ScanTransform(block.shape[1:], columns, dtype)(block)
+    )
+
+
+def half_plane(block: Array, dtype: Any = np.float32) -> Array:
+    """Transform counts on a device, with all frequencies of the half plane; see ``scan_spectrum``.
+
+    One plan for both axes, which CuPy keeps with its workspace from block to block: to drop the
+    frequencies that nobody wants between the two would cost a copy of those that are wanted.
+    """
+    xp, fft = libraries(as_library(block))
+    return beside(fft.rfft2(xp.asarray(as_library(block), dtype=dtype)), block)
 
 
 class ScanTransform:

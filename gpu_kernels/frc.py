@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from gpu_kernels.backend import Array
+from gpu_kernels.backend import Array, as_library, beside
 from gpu_kernels.fourier import libraries
 from gpu_kernels.registration import levelling, shift_between, shifted, without_plane
 from gpu_kernels.rings import ring_sums, rings_of, shared_noise
@@ -152,6 +152,7 @@ def fourier_ring_correlation(
     ValueError
         If the shapes differ, are too small, or a value is not finite.
     """
+    like, first, second = first, as_library(first), as_library(second)
     xp, fft = libraries(first)
     _check(first, second, pixel, window)
     shape, real = first.shape, not (xp.iscomplexobj(first) or xp.iscomplexobj(second))
@@ -170,7 +171,7 @@ def fourier_ring_correlation(
         images[1] = shifted(images[1], (-shift[0], -shift[1]))
     transform = fft.rfft2 if real else fft.fft2
     rings = rings_of(shape, pixel, half_plane=real)
-    spectra = [transform(image * weight) for image in images]
+    spectra = [beside(transform(image * weight), like) for image in images]
     common, *powers = ring_sums(spectra[0], spectra[1], rings, shape[1])
     floors = [EMPTY * (power[1:] / rings.pixels[1:]).max() for power in powers]
     empty = rings.frequency > band_limit

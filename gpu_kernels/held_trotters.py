@@ -17,7 +17,8 @@ from gpu_kernels.backend import Array, to_host
 from gpu_kernels.chi import chi_turns
 from gpu_kernels.fourier import scan_frequencies
 from gpu_kernels.hold_spectrum import HANN, Collector
-from gpu_kernels.ssb import Estimate, phase_spectrum, sums_of_parts
+from gpu_kernels.ssb import sums_of_parts
+from gpu_kernels.ssb_finish import Estimate, phase_spectrum
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.ssb_reduce import PIXELS_AT_ONCE
 from gpu_kernels.wiener import noise_of_sums, ring_wiener

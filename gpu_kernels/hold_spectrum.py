@@ -10,7 +10,8 @@ from numba import cuda, njit
 from gpu_kernels.backend import Array, on_gpu, to_host
 from gpu_kernels.fourier import ScanTransform, libraries, scan_frequencies, scan_spectrum
 from gpu_kernels.ssb import parts_of
-from gpu_kernels.ssb_reduce import NOISE_FROM, PIXELS_AT_ONCE, THREADS_PER_BLOCK
+from gpu_kernels.ssb_reduce import NOISE_FROM, PIXELS_AT_ONCE
+from gpu_kernels.ssb_reduce_gpu import THREADS_PER_BLOCK
 
 LARGEST = 32_767
 """Of a 16-bit integer."""

@@ -3,6 +3,9 @@
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from gpu_kernels.backend import Array, as_library, beside
+from gpu_kernels.fourier import libraries
+
 
 class Filler:
     """Fills missing positions of any image of one scan by the mean of the nearest recorded ones.
@@ -37,8 +40,8 @@ class Filler:
         """How many positions are filled."""
         return int(self._at[0].size)
 
-    def fill(self, block: np.ndarray) -> np.ndarray:
-        """Fill a block in place.
+    def fill(self, block: Array) -> Array:
+        """Fill a block, in place where it lives on the host.
 
         Parameters
         ----------
@@ -47,10 +50,12 @@ class Filler:
 
         Returns
         -------
-        The same array.
+        The same array, or one beside it on the device.
         """
-        if self._from:
-            block[..., self._at[0], self._at[1]] = np.mean(
-                [block[..., y, x] for y, x in self._from], axis=0
-            )
-        return block
+        if not self._from:
+            return block
+        images = as_library(block)
+        xp, _ = libraries(images)
+        at, sources = xp.asarray(self._at), [xp.asarray(one) for one in self._from]
+        images[..., at[0], at[1]] = xp.stack([images[..., y, x] for y, x in sources]).mean(axis=0)
+        return beside(images, block)

@@ -21,7 +21,7 @@ A longer strip holds noise of long waves, which the Wiener weights take for sign
 import numpy as np
 from scipy.fft import next_fast_len
 
-from gpu_kernels.backend import Array
+from gpu_kernels.backend import Array, as_library, beside
 from gpu_kernels.fourier import libraries
 
 STRIP = 4
@@ -50,15 +50,16 @@ def join_edges(block: Array, shape: tuple[int, int]) -> Array:
         The counts, and between the edges what lies on a line from one to the other. It lives where
         ``block`` lives.
     """
-    xp, _ = libraries(block)
-    pixels, rows, cols = block.shape
+    counts = as_library(block)
+    xp, _ = libraries(counts)
+    pixels, rows, cols = counts.shape
     out = xp.empty((pixels, *shape), np.float32)
-    out[:, :rows, :cols] = block
+    out[:, :rows, :cols] = counts
     down = xp.asarray(_ramp(shape[0] - rows))[:, None]
     out[:, rows:, :cols] = (1 - down) * out[:, rows - 1 : rows, :cols] + down * out[:, :1, :cols]
     right = xp.asarray(_ramp(shape[1] - cols))
     out[:, :, cols:] = (1 - right) * out[:, :, cols - 1 : cols] + right * out[:, :, :1]
-    return out
+    return beside(out, block)
 
 
 def _ramp(length: int) -> np.ndarray:

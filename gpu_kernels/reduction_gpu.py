@@ -1,21 +1,49 @@
 """Reductions of electron events on a CUDA device, one thread a scan position."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
 
-from gpu_kernels.backend import Array, device_zeros, to_device, to_host
+from gpu_kernels.backend import Array, as_library, device_zeros, to_device, to_host
 from gpu_kernels.pixel_plan import PixelPlan
 from gpu_kernels.reduction_cpu import Sums, spread
 
 THREADS_PER_BLOCK = 128
 
 
-def reduce_gpu(
-    indptr: Array, indices: Array, plan: PixelPlan, frame_sum: bool, dense_dtype: Any
-) -> Sums:
-    """GPU form of ``reduce_events``; what it returns is on the host."""
+class Tables(NamedTuple):
+    """Look-up tables of a detector on the device."""
+
+    label: Array
+    disk: Array
+    dense_bin: Array
+
+    @classmethod
+    def of(cls, plan: PixelPlan) -> "Tables":
+        """Copy those of a plan."""
+        return cls(*map(to_device, (plan.label, plan.disk, plan.dense_bin)))
+
+
+class OnDevice(NamedTuple):
+    """What one pass leaves on the device."""
+
+    classes: Array
+    """(positions, classes) uint32 [e]."""
+    moments: Array
+    """(positions, 3) int64: electrons in the disk, their sums of row and column."""
+    dense: Array
+    """(bins + 1, positions) uint32: counts, and last those outside the window [e]."""
+    sums: Array
+    """(pixels,) uint32: the sum of frames [e]."""
+    bad: Array
+    """(1,) int64: an event outside the detector and one, or 0."""
+
+
+def reduce_on_device(
+    indptr: Array, indices: Array, plan: PixelPlan, tables: Tables, frame_sum: bool
+) -> OnDevice:
+    """One pass over events that are on the device; ``Tables`` are those of the plan."""
     positions = indptr.size - 1
     with_classes = plan.with_masks or plan.ring_count > 0
     classes = device_zeros((positions, plan.classes if with_classes else 1), np.uint32)
@@ -25,17 +53,27 @@ def reduce_gpu(
     bad = device_zeros(1, np.int64)
     blocks = -(-positions // THREADS_PER_BLOCK)
     _pass_kernel[blocks, THREADS_PER_BLOCK](
-        indptr, indices, plan.detector_shape[1],
-        to_device(plan.label), to_device(plan.disk), to_device(plan.dense_bin),
-        classes, moments, dense, sums, bad,
+        indptr, indices, plan.detector_shape[1], *tables, classes, moments, dense, sums, bad,
         with_classes, plan.with_disk, plan.dense_size > 0, frame_sum,
     )  # fmt: skip
-    virtual, radial = spread(to_host(classes), plan) if with_classes else (_NONE, _NONE)
-    host = to_host(dense)
-    counts, outside = host[: plan.dense_size], host[plan.dense_size]
+    return OnDevice(classes, moments, dense, sums, bad)
+
+
+def reduce_gpu(
+    indptr: Array, indices: Array, plan: PixelPlan, frame_sum: bool, dense_dtype: Any
+) -> Sums:
+    """GPU form of ``reduce_events``; what it returns is on the host."""
+    found = reduce_on_device(indptr, indices, plan, Tables.of(plan), frame_sum)
+    with_classes = plan.with_masks or plan.ring_count > 0
+    virtual, radial = spread(to_host(found.classes), plan) if with_classes else (_NONE, _NONE)
+    # Judged and narrowed where they are: the counts are most of what comes back.
+    dense = as_library(found.dense)
+    counts, outside = dense[: plan.dense_size], dense[plan.dense_size]
+    worst = int(counts.max()) if counts.size else 0
     return Sums(
-        virtual, radial, to_host(moments), counts.astype(dense_dtype), to_host(sums),
-        int(outside.sum(dtype=np.int64)), int(counts.max(initial=0)), int(to_host(bad)[0]) - 1,
+        virtual, radial, to_host(found.moments), to_host(counts.astype(dense_dtype)),
+        to_host(found.sums), int(outside.sum(dtype=np.int64)), worst,
+        int(to_host(found.bad)[0]) - 1,
     )  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpu_kernels.backend import Array, cupy, on_gpu, to_host
-from gpu_kernels.fourier import scan_frequencies, scan_spectrum
+from gpu_kernels.backend import Array, as_library, beside, to_host
+from gpu_kernels.fourier import libraries, scan_frequencies, scan_spectrum
 
 TAPER = 0.5
 """Part of each side of the scan that fades. A full Hann window (1) throws away half of the
@@ -83,15 +83,16 @@ def block_modes(block: Array, window: np.ndarray, columns: int) -> tuple[Array, 
     mean : (pixels,) float64
         Mean count of a position, on the host.
     """
-    xp = cupy if on_gpu(block) else np
+    counts = as_library(block)
+    xp, _ = libraries(counts)
     present = xp.asarray(window > 0)
-    counts = xp.where(present, block, 0).astype(np.float32)
+    counts = xp.where(present, counts, 0).astype(np.float32)
     mean = counts.sum(axis=(1, 2), dtype=np.float64) / int((window > 0).sum())
     counts -= mean[:, None, None].astype(np.float32)
     scale = 1 / xp.sqrt(xp.where(mean > 0, mean, np.inf))
     counts *= xp.asarray(window, dtype=np.float32)
     counts *= scale[:, None, None].astype(np.float32)
-    return scan_spectrum(counts, columns), to_host(mean)
+    return scan_spectrum(beside(counts, block), columns), to_host(mean)
 
 
 def scan_power(blocks: Iterable[Array], window: np.ndarray, columns: int) -> np.ndarray:

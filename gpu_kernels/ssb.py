@@ -8,33 +8,23 @@ phase object in the form G = |A|²δ + iΦΓ, Γ = A*(k)A(k−Q) − A(k)A*(k+Q)
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import scipy.fft
 
-from gpu_kernels.backend import Array, device_zeros, on_gpu, to_device, to_host
-from gpu_kernels.fourier import ScanTransform, scan_spectrum
+from gpu_kernels.backend import Array, as_library, device_zeros, on_gpu, to_device, to_host
+from gpu_kernels.chi import chi_turns
+from gpu_kernels.fourier import ScanTransform, half_plane
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.ssb_reduce import (
     FIELDS,
     NOISE_FROM,
     PIXELS_AT_ONCE,
-    THREADS_PER_BLOCK,
     UNSCALED,
     over_rows,
     reduce_block,
-    reduce_kernel,
 )
-
-Estimate = Literal["both", "left", "right", "wpo"]
-ESTIMATES = {
-    "both": ((1, 0, 6), (-1, 2, 7)),
-    "right": ((1, 0, 6),),
-    "left": ((-1, 2, 7),),
-    "wpo": ((1, 0, 6), (-1, 2, 7), (1, 4, 8)),
-}
-"""Signed sums of each estimate: the sign, where Γ*G begins in ``FIELDS``, and where its |Γ|² is."""
+from gpu_kernels.ssb_reduce_gpu import THREADS_PER_BLOCK, reduce_kernel
 
 BYTES_AT_ONCE = 16 * 2**20
 """Of transformed pixels that exist at a time on the CPU; larger was no faster."""
@@ -44,40 +34,36 @@ BYTES_AT_ONCE = 16 * 2**20
 class SsbSums:
     """Partial sums of SSB; those of different pixels add up."""
 
-    fields: np.ndarray
+    fields: Array
     """(10, scan_y, columns) float64: see ``ssb_reduce.FIELDS``."""
-    noise: float
-    """Sum of |G|² at frequencies beyond 2 k0, where there is nothing but noise."""
     noise_count: int
-    """Terms of that sum."""
+    """Terms of ``noise``."""
     electrons: float
-    """Sum of G(k, 0) over the pixels: all their counts."""
+    """Sum of G(k, 0) over the pixels: all their counts. A number on the device where the fields
+    are there, so that nobody waits for it."""
 
     @classmethod
-    def none(cls, geometry: SsbGeometry) -> "SsbSums":
-        """Of no pixel."""
-        return cls(np.zeros((FIELDS, geometry.scan_shape[0], geometry.columns)), 0.0, 0, 0.0)
+    def none(cls, geometry: SsbGeometry, like: Array | None = None) -> "SsbSums":
+        """Of no pixel; on the device where the array is there, else on the host."""
+        zeros = np.zeros if like is None or not on_gpu(like) else device_zeros
+        shape = (FIELDS, geometry.scan_shape[0], geometry.columns)
+        return cls(zeros(shape, np.float64), 0, 0.0)
+
+    @property
+    def noise(self) -> float:
+        """Sum of |G|² at frequencies beyond 2 k0, where there is nothing but noise."""
+        return float(as_library(self.fields[9]).sum())
+
+    def on_host(self) -> "SsbSums":
+        """The same, on the host."""
+        return SsbSums(to_host(self.fields), self.noise_count, float(self.electrons))
 
     def __add__(self, other: "SsbSums") -> "SsbSums":
         return SsbSums(
             self.fields + other.fields,
-            self.noise + other.noise,
             self.noise_count + other.noise_count,
             self.electrons + other.electrons,
         )
-
-
-@dataclass(frozen=True)
-class SsbImages:
-    """Phases and amplitude on the scan's grid, (scan_y, scan_x)."""
-
-    phase: np.ndarray
-    """[rad]"""
-    amplitude: np.ndarray
-    spectrum: np.ndarray
-    """(scan_y, scan_x // 2 + 1) complex: Φ(Q) that the phase is the transform of."""
-    weight: np.ndarray
-    """(scan_y, scan_x // 2 + 1): Σ|Γ|² behind each Φ(Q); its noise is 1/weight."""
 
 
 def ssb_partial(
@@ -106,7 +92,7 @@ def ssb_partial(
     Returns
     -------
     SsbSums
-        On the host; ``into``, if it is given.
+        ``into``, if it is given; else where the block lives.
 
     Raises
     ------
@@ -120,7 +106,7 @@ def ssb_partial(
             f"of {geometry.scan_shape[0]} x {geometry.scan_shape[1]} positions need {expected}"
         )
     chosen = np.flatnonzero(np.hypot(k_y, k_x) < geometry.aperture)
-    total = SsbSums.none(geometry) if into is None else into
+    total = SsbSums.none(geometry, block) if into is None else into
     for part, spectrum in _spectra(block, chosen, geometry, dtype):
         total = ssb_of_spectrum(spectrum, k_y[part], k_x[part], geometry, into=total)
     return total
@@ -138,8 +124,8 @@ def ssb_of_spectrum(
 
     Parameters
     ----------
-    spectrum : (pixels, scan_y, columns) complex
-        From ``scan_spectrum``.
+    spectrum : (pixels, scan_y, columns or more) complex
+        From ``scan_spectrum``; columns beyond those of the geometry are not read.
     k_y, k_x, geometry
         As in ``ssb_partial``; the pixels are inside the disk.
     threads : int
@@ -150,16 +136,15 @@ def ssb_of_spectrum(
     Returns
     -------
     SsbSums
-        On the host; ``into``, if it is given.
+        ``into``, if it is given; else where the spectrum lives.
     """
-    total = SsbSums.none(geometry) if into is None else into
+    total = SsbSums.none(geometry, spectrum) if into is None else into
     q_y, q_x = geometry.frequencies()
-    parts = parts_of(spectrum)
+    parts = parts_of(spectrum)[:, :, : geometry.columns]
     sums_of_parts(parts, k_y, k_x, q_y, geometry, threads=threads, sums=total.fields)
     beyond = np.hypot(q_y[:, None], q_x) > NOISE_FROM * geometry.aperture
-    total.noise = float(total.fields[9].sum())
     total.noise_count += int(beyond.sum()) * k_y.size
-    total.electrons += float(to_host(parts[:, 0, 0, 0]).sum(dtype=np.float64))
+    total.electrons += as_library(parts[:, 0, 0, 0]).sum(dtype=np.float64)
     return total
 
 
@@ -178,8 +163,8 @@ def sums_of_parts(
     scale: Array | None = None,
     everything: bool = True,
     threads: int = 1,
-    sums: np.ndarray | None = None,
-) -> np.ndarray:
+    sums: Array | None = None,
+) -> Array:
     """Sums over all pixels of G, as it lies in memory.
 
     Parameters
@@ -197,25 +182,32 @@ def sums_of_parts(
     threads : int
         As in ``ssb_of_spectrum``.
     sums : (10, rows, columns) float64, optional
-        On the host; added to.
+        Added to; on the host, or beside ``parts``.
 
     Returns
     -------
     (10, rows, columns) float64
-        ``sums``, or a new array; see ``ssb_reduce.FIELDS``.
+        ``sums``, or a new array on the host; see ``ssb_reduce.FIELDS``.
     """
     k_y, k_x = geometry.on_scan(k_y, k_x)
     step, chi = 1 / (geometry.scan_shape[1] * geometry.scan_step[1]), geometry.chi()
     _, rows, columns, _ = parts.shape
     sums = np.zeros((FIELDS, rows, columns)) if sums is None else sums
     if on_gpu(parts):
-        there = device_zeros(sums.shape, np.float64)
+        there = sums if on_gpu(sums) else device_zeros(sums.shape, np.float64)
         scale = to_device(np.zeros((0, 0, 0), np.float32)) if scale is None else scale
-        k_y, k_x, q_y, chi = map(to_device, (k_y, k_x, q_y, chi))
-        reduce_kernel[-(-rows * columns // THREADS_PER_BLOCK), THREADS_PER_BLOCK](
-            parts, k_y, k_x, q_y, step, geometry.aperture, chi, scale, everything, there
+        here = chi_turns.py_func(chi, k_y, k_x)
+        # One small copy rather than five: each costs as much as a kernel's start.
+        numbers = (k_y, k_x, here, q_y, chi)
+        packed, ends = to_device(np.concatenate(numbers)), np.cumsum([one.size for one in numbers])
+        k_y, k_x, here, q_y, chi = (
+            packed[end - one.size : end] for one, end in zip(numbers, ends.tolist(), strict=True)
         )
-        sums += to_host(there)
+        reduce_kernel(parts.dtype)[-(-rows * columns // THREADS_PER_BLOCK), THREADS_PER_BLOCK](
+            parts, k_y, k_x, here, q_y, step, geometry.aperture, chi, scale, everything, there
+        )
+        if there is not sums:
+            sums += to_host(there)
         return sums
 
     def add(rows: tuple[int, int]) -> None:
@@ -237,7 +229,8 @@ def _spectra(
     """Transforms of the chosen pixels, some at a time, and which pixels they are."""
     if on_gpu(block):
         if chosen.size:
-            yield chosen, scan_spectrum(block[chosen], geometry.columns, dtype)
+            every = chosen.size == block.shape[0]
+            yield chosen, half_plane(block if every else block[chosen], dtype)
         return
     transform = ScanTransform(geometry.scan_shape, geometry.columns, dtype)
     one = geometry.scan_shape[0] * geometry.columns * transform.complex_type.itemsize
@@ -249,101 +242,3 @@ def _spectra(
     for first in range(0, chosen.size, at_once):
         part = chosen[first : first + at_once]
         yield part, transform(block, part, kept[: part.size])
-
-
-def ssb_finish(
-    sums: SsbSums, disk_intensity: float, geometry: SsbGeometry, estimate: Estimate = "both"
-) -> SsbImages:
-    """Turn the sums of all pixels into phase and amplitude.
-
-    Each single sideband is the object itself: the right one gives Ψ(Q), the left one Ψ*(−Q), where
-    Ψ = μ + iφ is the transform of a weak object 1 + μ + iφ. So the phase is the least squares over
-    both for an object without absorption, and the amplitude what the two have in common.
-
-    Parameters
-    ----------
-    sums : SsbSums
-        Of every pixel in the disk.
-    disk_intensity : float
-        Mean counts of a pixel inside the disk at one position [e]; |A|² = 1 there.
-    geometry : SsbGeometry
-        As in ``ssb_partial``.
-    estimate : str
-        ``both`` sidebands; ``right``, k inside the disk around +Q only, or ``left``, around −Q
-        only, for the half plane Q_x >= 0; or ``wpo``, the least squares over all of Γ. As G(k, −Q)
-        = G*(k, Q), the left sideband of the other half plane is the right one of this: over the
-        whole plane left and right would be one and the same estimate. Over the half plane they are
-        two, from different pixels and with independent noise.
-
-    Returns
-    -------
-    SsbImages
-        The phase has no mean: no sideband carries it.
-
-    Raises
-    ------
-    ValueError
-        If the estimate is unknown, or the disk holds no electrons.
-    """
-    if not disk_intensity > 0:
-        raise ValueError(
-            f"the bright-field disk holds {disk_intensity} e per pixel and position; the phase is "
-            "relative to it. Check the disk's centre and radius"
-        )
-    spectrum, weight = phase_spectrum(sums.fields, disk_intensity, estimate)
-    right, left = (sums.fields[f] + 1j * sums.fields[f + 1] for f in (0, 2))
-    n_right, n_left = sums.fields[6:8]
-    even = (_divide(right, n_right) + _divide(left, n_left)) / 2
-    even[(n_right < 1) | (n_left < 1)] = 0
-    spectrum, amplitude = _pad(spectrum, geometry), _pad(even / disk_intensity, geometry)
-    return SsbImages(
-        phase=scipy.fft.irfft2(spectrum, s=geometry.scan_shape),
-        amplitude=1 + scipy.fft.irfft2(amplitude, s=geometry.scan_shape),
-        spectrum=spectrum,
-        weight=_pad(weight, geometry),
-    )
-
-
-def phase_spectrum(
-    fields: np.ndarray, disk_intensity: float, estimate: Estimate = "both"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Φ(Q) from the sums of all pixels.
-
-    Parameters
-    ----------
-    fields : (10, rows, columns) float64
-        See ``ssb_reduce.FIELDS``.
-    disk_intensity, estimate
-        As in ``ssb_finish``.
-
-    Returns
-    -------
-    spectrum : (rows, columns) complex128
-        Φ(Q) [rad]; 0 where no sideband is.
-    weight : (rows, columns) float64
-        Σ|Γ|² behind it.
-
-    Raises
-    ------
-    ValueError
-        If the estimate is unknown.
-    """
-    if estimate not in ESTIMATES:
-        raise ValueError(f"unknown estimate {estimate!r}; there are {', '.join(ESTIMATES)}")
-    numerator, weight = np.zeros(fields.shape[1:], np.complex128), np.zeros(fields.shape[1:])
-    for sign, first, count in ESTIMATES[estimate]:
-        numerator.real += sign * fields[first]
-        numerator.imag += sign * fields[first + 1]
-        weight += fields[count]
-    return _divide(numerator, 1j * disk_intensity * weight), weight
-
-
-def _divide(numerator: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    seen = np.abs(weight) > 1e-9
-    return np.divide(numerator, weight, out=np.zeros_like(numerator), where=seen)
-
-
-def _pad(half: np.ndarray, geometry: SsbGeometry) -> np.ndarray:
-    full = np.zeros((geometry.scan_shape[0], geometry.scan_shape[1] // 2 + 1), half.dtype)
-    full[:, : geometry.columns] = half
-    return full

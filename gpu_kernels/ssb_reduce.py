@@ -12,14 +12,13 @@ Everything is in the scan's frame: pixels and aberrations are turned once, not e
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from math import ceil, cos, floor, pi, sin, sqrt
+from math import ceil, floor, sqrt
 
 import numpy as np
-from numba import cuda, njit
+from numba import njit
 
 from gpu_kernels.chi import chi_turns
 
-THREADS_PER_BLOCK = 128
 PIXELS_AT_ONCE = 32
 """Pixels that are summed in single precision before they are added in double precision, and that
 share the scale of their integers where G is kept so."""
@@ -249,71 +248,3 @@ def _reduce_cpu(
                 if scale.size and (field < 6 or field == 9):
                     value_here *= scale[row, column] if field < 6 else scale[row, column] ** 2
                 sums[field, row, column] += value_here
-
-
-_chi_gpu = cuda.jit(device=True)(chi_turns.py_func)
-
-
-@cuda.jit
-def reduce_kernel(g, k_y, k_x, q_y, step, aperture, chi, scale, everything, sums):
-    """Add a block of pixels to the sums of every frequency, on the device; see ``reduce_block``.
-
-    Here ``scale`` is (groups, rows, columns), for groups of so many pixels that they cover ``g``.
-    """
-    # One thread a frequency, over all pixels: no atomics, and reproducible to the bit.
-    at = cuda.grid(1)
-    columns, limit = sums.shape[2], aperture * aperture
-    row, col = at // columns, at % columns
-    if row >= q_y.size:
-        return
-    qy, qx = q_y[row], col * step
-    square = qy * qy + qx * qx
-    r_re, r_im, l_re, l_im, d_re, d_im = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    right, left, norm, power, unit = 0, 0, 0.0, 0.0, 1.0
-    noisy = square > NOISE_FROM**2 * limit
-    if square < 4 * limit or (noisy and everything):
-        for pixel in range(k_y.size):
-            if scale.size and pixel % PIXELS_AT_ONCE == 0:
-                unit = scale[pixel // PIXELS_AT_ONCE, row, col]
-            y, x = k_y[pixel], k_x[pixel]
-            if y * y + x * x >= limit:
-                continue
-            re, im = unit * g[pixel, row, col, 0], unit * g[pixel, row, col, 1]
-            if noisy:
-                power += re * re + im * im
-                continue
-            my, mx, py, px = y - qy, x - qx, y + qy, x + qx
-            in_m, in_p = mx * mx + my * my < limit, px * px + py * py < limit
-            if not (in_m or in_p) or (in_m and in_p and not everything):
-                continue
-            here = _chi_gpu(chi, y, x)
-            m_re, m_im, p_re, p_im = 0.0, 0.0, 0.0, 0.0
-            if in_m:
-                phase = 2 * pi * (here - _chi_gpu(chi, my, mx))
-                m_re, m_im = cos(phase), sin(phase)
-            if in_p:
-                phase = 2 * pi * (_chi_gpu(chi, py, px) - here)
-                p_re, p_im = cos(phase), sin(phase)
-            if not in_p:
-                r_re += m_re * re + m_im * im
-                r_im += m_re * im - m_im * re
-                right += 1
-            elif not in_m:
-                l_re += p_re * re + p_im * im
-                l_im += p_re * im - p_im * re
-                left += 1
-            else:
-                m_re, m_im = m_re - p_re, m_im - p_im
-                d_re += m_re * re + m_im * im
-                d_im += m_re * im - m_im * re
-                norm += m_re * m_re + m_im * m_im
-    sums[0, row, col] += r_re
-    sums[1, row, col] += r_im
-    sums[2, row, col] += l_re
-    sums[3, row, col] += l_im
-    sums[4, row, col] += d_re
-    sums[5, row, col] += d_im
-    sums[6, row, col] += right
-    sums[7, row, col] += left
-    sums[8, row, col] += norm
-    sums[9, row, col] += power

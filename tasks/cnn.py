@@ -24,6 +24,7 @@ from models.weights import load_network
 from tasks.array_files import ArrayFile, read_probe
 from tasks.calibrate import read_calibration
 from tasks.cnn_settings import CnnError, CnnSettings
+from tasks.device import on_device, torch_device
 from tasks.network import make_network
 from tasks.object_image import along_scan
 from tasks.patterns import (
@@ -218,8 +219,7 @@ def _retrieve_slab(
     torch.set_num_threads(1)
     events, _, grid = _scene(Path(work))
     network, _ = load_network(Path(aside) / NETWORK)
-    if torch.cuda.is_available():
-        network = network.to("cuda")
+    network = network.to(torch_device())
     roots, chosen = _roots(events, grid, slab, settings.stride)
     patches = np.zeros((*chosen.shape, network.head, network.head), np.float32)
     patches[chosen] = retrieve(network, roots, facts["electrons"])
@@ -239,7 +239,9 @@ def _stitch(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any])
     low = np.floor(at.min(axis=0)).astype(int) - margin
     shape = np.ceil(at.max(axis=0)).astype(int) + margin - low
     patches = read_array(aside, PATCHES)[chosen]
-    found = stitch(patches, at - low, patch_weights(network), (int(shape[0]), int(shape[1])))
+    found = stitch(
+        on_device(patches), at - low, patch_weights(network), (int(shape[0]), int(shape[1]))
+    )
     phase = np.nan_to_num(found.image).astype(np.float32)
     write_array(aside, "detector_phase", phase)
     turned = _turned(phase, low, geometry, grid, places)

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import zarr
 
+from gpu_kernels.backend import to_host
 from gpu_kernels.dpc import deflection, filled, integrate, integrate_iteratively
 from tasks.calibrate import read_calibration
+from tasks.device import on_device
 from tasks.store import layout
 from tasks.store.events import open_store, read_array, write_array
 from tasks.store.publish import Manifest, published
@@ -67,7 +69,9 @@ def _images(work: Path, settings: DpcSettings) -> dict[str, np.ndarray]:
     )
     bare = (settings.boundary, settings.high_pass, settings.low_pass)
     if settings.method == "iterative":
-        phase = integrate_iteratively(com_y, com_x, geometry.scan_step, settings.iterations, *bare)
+        y, x = on_device(com_y), on_device(com_x)
+        phase = integrate_iteratively(y, x, geometry.scan_step, settings.iterations, *bare)
     else:
-        phase = integrate(filled(com_y), filled(com_x), geometry.scan_step, *bare)
-    return {"com_y": com_y, "com_x": com_x, "dpc_phase": phase}
+        y, x = on_device(filled(com_y)), on_device(filled(com_x))
+        phase = integrate(y, x, geometry.scan_step, *bare)
+    return {"com_y": com_y, "com_x": com_x, "dpc_phase": to_host(phase)}

@@ -12,7 +12,8 @@ import zarr
 from distributed import Client
 
 from gpu_kernels.epie import SEQUENTIAL, Epie, epie
-from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of, on_device
+from tasks.device import on_device
+from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
 from tasks.epie_tiles import reconstruct_tiles
 from tasks.store import layout
 from tasks.store.publish import Manifest, published

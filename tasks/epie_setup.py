@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from gpu_kernels import backend
-from gpu_kernels.backend import Array
 from gpu_kernels.epie import Epie, EpieResult
 from models.geometry import Geometry
 from tasks.array_files import ArrayFile, ArrayFileError, read_positions, read_probe
@@ -151,13 +149,6 @@ class EpieSetup:
 def electrons_of(patterns: np.ndarray, weight: np.ndarray) -> float:
     """Electrons of all patterns where the detector measures [e]."""
     return float((patterns.sum(axis=0, dtype=np.float64) * weight).sum())
-
-
-def on_device(patterns: np.ndarray) -> Array:
-    """Patterns on the GPU, where there is one."""
-    if backend.cupy is not None and backend.cupy.is_available():
-        return backend.to_device(patterns)
-    return patterns
 
 
 def _chosen(events: EventStore, settings: EpieSettings) -> np.ndarray:

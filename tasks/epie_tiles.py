@@ -17,7 +17,8 @@ from distributed import Client
 from gpu_kernels.epie import EpieResult, blank, epie, illumination
 from gpu_kernels.merge_tiles import Merged, Tile, merge_tiles
 from gpu_kernels.registration import shifted
-from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of, on_device
+from tasks.device import on_device
+from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
 from tasks.scan_tiles import ScanTile
 from tasks.store.events import read_array, write_array
 from tasks.units import part_done, run_units

@@ -28,6 +28,7 @@ from gpu_kernels.frc import (
 )
 from gpu_kernels.inpaint import Filler
 from tasks.calibrate import calibration_folder, read_calibration
+from tasks.device import on_device
 from tasks.reduce import ReduceSettings, reduce
 from tasks.regions import VACUUM
 from tasks.store import layout
@@ -183,8 +184,8 @@ def _curves(
     images = [_images(half, geometry.scan_step, reduced, settings, methods) for half in halves]
     for first, second in zip(*images, strict=True):
         curve = fourier_ring_correlation(
-            first.values,
-            second.values,
+            on_device(first.values),
+            on_device(second.values),
             first.pixel,
             register=first.step in UNANCHORED,
             band_limit=2 * geometry.aperture if first.step in BAND_LIMITED else np.inf,

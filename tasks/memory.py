@@ -9,6 +9,8 @@ import psutil
 from distributed import Client
 from distributed.system import MEMORY_LIMIT
 
+from tasks.device import COUNTS_AT_ONCE, device_room
+
 WORKER_ITSELF = 400 << 20
 """Bytes that a worker holds before its first unit: Python and the compiled libraries."""
 USABLE = 0.75
@@ -17,6 +19,11 @@ INGEST_PER_EVENT = 12
 REDUCE_PER_EVENT, REDUCE_PER_VALUE = 6, 4
 SSB_PER_POSITION, SSB_GATHERED_PER_POSITION = 600, 800
 DPC_PER_POSITION = 350
+DEVICE_REDUCE_PER_EVENT, DEVICE_REDUCE_PER_VALUE = 4, 6
+"""Indices as they are read; counts of each bin, and of some classes of pixels beside them."""
+DEVICE_SSB_PER_COUNT, DEVICE_SSB_PER_POSITION = 28, 80
+"""Of the counts that are transformed at a time: raw, scaled, joined, in single precision, their
+half plane and the transform's workspace; and the ten sums of each frequency."""
 
 
 class MemoryPlanError(RuntimeError):
@@ -32,6 +39,8 @@ class Demand:
     """In a worker, for each unit that it runs at a time."""
     here: int = 0
     """In the process of the flow."""
+    device: int = 0
+    """On the device of a worker that has one, instead of in the worker."""
 
 
 def demands(
@@ -57,12 +66,16 @@ def demands(
     list of Demand
     """
     values = slab_positions * pixels
-    found = [Demand("reduce", int(REDUCE_PER_EVENT * slab_events + REDUCE_PER_VALUE * values))]
+    on_device = DEVICE_REDUCE_PER_EVENT * slab_events + DEVICE_REDUCE_PER_VALUE * values
+    unit = int(REDUCE_PER_EVENT * slab_events + REDUCE_PER_VALUE * values)
+    found = [Demand("reduce", unit, device=int(on_device))]
     if "dpc" in steps:
         found.append(Demand("dpc", 0, DPC_PER_POSITION * positions))
     if "ssb" in steps:
         gathered = SSB_GATHERED_PER_POSITION * positions
-        found.append(Demand("ssb", SSB_PER_POSITION * positions, gathered))
+        counts = max(2 * positions, COUNTS_AT_ONCE)
+        on_device = DEVICE_SSB_PER_COUNT * counts + DEVICE_SSB_PER_POSITION * positions
+        found.append(Demand("ssb", SSB_PER_POSITION * positions, gathered, on_device))
     return found
 
 
@@ -76,6 +89,17 @@ def room_of_unit(client: Client | None) -> int:
         for worker in workers
     ]
     return max(0, int(min(rooms, default=0)))
+
+
+def room_on_device(client: Client | None) -> int | None:
+    """Bytes that one unit may fill on its worker's device; None where workers have none.
+
+    One worker is asked: those of a cluster are alike.
+    """
+    if client is None:
+        return device_room()
+    room = client.submit(device_room, pure=False).result()
+    return None if room is None else room // max(1, *client.nthreads().values())
 
 
 def room_here() -> int:
@@ -92,8 +116,14 @@ def refuse_what_cannot_fit(needed: list[Demand], client: Client | None) -> None:
     MemoryPlanError
         With the numbers, and what would mend it.
     """
-    unit, here = room_of_unit(client), room_here()
+    unit, here, device = room_of_unit(client), room_here(), room_on_device(client)
     for demand in needed:
+        if device is not None and demand.device > device:
+            raise MemoryPlanError(
+                f"the step {demand.step} needs {_gib(demand.device)} on a GPU for each unit of "
+                f"work, and {_gib(device)} are free for each of a worker's threads; give the "
+                "workers fewer threads, sum scan positions with scan_bin, or take cluster: local."
+            )
         if demand.unit > unit:
             raise MemoryPlanError(
                 f"the step {demand.step} needs {_gib(demand.unit)} for each unit of work, and a "

@@ -26,6 +26,7 @@ from gpu_kernels.pixel_plan import (
 from gpu_kernels.reduction import Reductions, reduce_events
 from tasks import dense, region_sums
 from tasks.detectors import Annulus, MaskDetector, RadialSettings
+from tasks.device import on_device
 from tasks.regions import Region
 from tasks.store import events as store
 from tasks.store import layout
@@ -227,7 +228,10 @@ def _plan(settings: ReduceSettings) -> PixelPlan:
 def _reduce_slab(events: str, folder: str, slab: int, settings: ReduceSettings) -> None:
     recording, aside = store.open_store(events), Path(folder)
     indptr, indices = recording.read(slab)
-    sums = reduce_events(indptr, indices, _plan(settings), frame_sum=False, dense_dtype=DENSE_TYPE)
+    sums = reduce_events(
+        on_device(indptr), on_device(indices), _plan(settings), frame_sum=False,
+        dense_dtype=DENSE_TYPE,
+    )  # fmt: skip
     files, kept = _write_images(aside, recording, slab, sums, settings)
     files += region_sums.write_part(aside, recording, slab, indptr, indices, settings.regions)
     if settings.export is not None:

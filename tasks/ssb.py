@@ -1,5 +1,6 @@
 """SSB: the phase from the interference of disks, streamed over blocks of detector pixels."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,16 @@ import numpy as np
 import zarr
 from distributed import Client
 
+from gpu_kernels.backend import Array, as_library, beside
+from gpu_kernels.fourier import libraries
 from gpu_kernels.inpaint import Filler
 from gpu_kernels.joined_edges import join_edges, joined_shape
-from gpu_kernels.ssb import SsbGeometry, SsbSums, ssb_finish, ssb_partial
+from gpu_kernels.ssb import SsbSums, ssb_partial
+from gpu_kernels.ssb_finish import ssb_finish
+from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.wiener import image_of, noise_of_sums, ring_wiener
 from tasks.calibrate import read_calibration
+from tasks.device import COUNTS_AT_ONCE, blocks_on_device
 from tasks.reduce import PIXELS_PER_BLOCK, ReduceSettings, window_wavevectors
 from tasks.store import layout
 from tasks.store.events import open_store, write_array
@@ -20,8 +26,6 @@ from tasks.store.publish import Manifest, published
 from tasks.units import run_units
 
 VERSION = 3
-POSITIONS_AT_ONCE = 2**22
-"""Counts that become single precision at a time, at least of a pair of pixels: 16 MB."""
 PARTS = 8
 """Partial sums of the transform: fixed, so that the result does not depend on the workers."""
 
@@ -87,23 +91,41 @@ def _sum_blocks(
     events = open_store(layout.event_store(work))
     filler, scale = Filler(events.unusable()), events.frame_scale()
     dense = zarr.open_array(str(layout.step_folder(work, "reduce")), path="dense", mode="r")
-    total = SsbSums.none(geometry)
-    at_once = max(2, POSITIONS_AT_ONCE // (geometry.scan_shape[0] * geometry.scan_shape[1]))
-    pixels = 0
-    for block in blocks:
-        at = slice(block * PIXELS_PER_BLOCK, (block + 1) * PIXELS_PER_BLOCK)
-        inside = np.flatnonzero(np.hypot(k_y[at], k_x[at]) < geometry.aperture)
-        if not inside.size:
-            continue
-        chunk, own = np.asarray(dense[at]), (k_y[at], k_x[at])
-        for first in range(0, inside.size, at_once):
-            some = inside[first : first + at_once]
-            counts = filler.fill(chunk[some] * scale)
-            if settings.edges == "joined":
-                counts = join_edges(counts, geometry.scan_shape)
-            total = ssb_partial(counts, own[0][some], own[1][some], geometry, into=total)
-        pixels += int(inside.size)
-    return total, pixels
+    at_once = max(2, COUNTS_AT_ONCE // (geometry.scan_shape[0] * geometry.scan_shape[1]))
+    inside = np.hypot(k_y, k_x) < geometry.aperture
+    chosen = [
+        pixels[first : first + at_once]
+        for block in blocks
+        for pixels in [block * PIXELS_PER_BLOCK + np.flatnonzero(inside[_pixels(block)])]
+        for first in range(0, pixels.size, at_once)
+    ]
+    total, pixels = None, 0
+    for some, counts in zip(chosen, blocks_on_device(_counts(dense, chosen)), strict=True):
+        counts = filler.fill(_scaled(counts, scale))
+        if settings.edges == "joined":
+            counts = join_edges(counts, geometry.scan_shape)
+        total = ssb_partial(counts, k_y[some], k_x[some], geometry, into=total)
+        pixels += some.size
+    return SsbSums.none(geometry) if total is None else total.on_host(), pixels
+
+
+def _pixels(block: int) -> slice:
+    return slice(block * PIXELS_PER_BLOCK, (block + 1) * PIXELS_PER_BLOCK)
+
+
+def _counts(dense: zarr.Array, chosen: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Counts of the chosen pixels of some blocks; each block is read once."""
+    held, chunk = -1, np.empty(0)
+    for some in chosen:
+        if (block := int(some[0]) // PIXELS_PER_BLOCK) != held:
+            held, chunk = block, np.asarray(dense[_pixels(block)])
+        yield chunk[some - block * PIXELS_PER_BLOCK]
+
+
+def _scaled(counts: Array, scale: np.ndarray) -> Array:
+    there = as_library(counts)
+    xp, _ = libraries(there)
+    return beside(there * xp.asarray(scale), counts)
 
 
 def _images(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpu_kernels.backend import to_host
 from gpu_kernels.explained_energy import explained, project
 from gpu_kernels.scan_modes import (
     Modes,
@@ -23,6 +24,7 @@ from gpu_kernels.scan_modes import (
 from gpu_kernels.subaperture import Patches, PatchSums
 from models.aberrations import CARTESIAN, ORDERS
 from models.geometry import Geometry
+from tasks.device import blocks_on_device, on_device
 
 PIXELS_PER_BLOCK = 32
 """Pixels that are read at a time: those of one chunk."""
@@ -42,6 +44,8 @@ FEWEST_PIXELS = 60
 """Disk pixels below which nothing is to be learned."""
 MODES = 4000
 """Frequencies that are kept: 30 MB for 450 pixels."""
+MANY_TRIALS = 64
+"""Trials from which on a device is worth the way there."""
 UNDERSAMPLED = 0.04
 """Lowest frequency in units of that of the scan's step, where the step is far above 1/k0."""
 
@@ -95,10 +99,12 @@ class Evidence:
     def project(self, trials: np.ndarray, flip: bool) -> tuple[np.ndarray, np.ndarray]:
         """Overlap and weight of each trial, (trials, frequencies): see the kernel."""
         k_y, k_x = (self.k_col, self.k_row) if flip else (self.k_row, self.k_col)
-        return project(
-            self.g, k_y, k_x, self.amplitude, self.modes.q_y, self.modes.q_x, trials,
-            self.aperture, self.wavelength, self.edge,
+        put = on_device if len(trials) >= MANY_TRIALS else np.asarray
+        overlap, weight = project(
+            put(self.g), put(k_y), put(k_x), put(self.amplitude), put(self.modes.q_y),
+            put(self.modes.q_x), trials, self.aperture, self.wavelength, self.edge,
         )  # fmt: skip
+        return to_host(overlap), to_host(weight)
 
     def explained(self, trials: np.ndarray, flip: bool) -> np.ndarray:
         """(trials,) float64: energy that each trial explains; chance gives one a frequency."""
@@ -165,10 +171,12 @@ def gather_evidence(
     )
     patches = PatchSums(k_row[disk], k_col[disk], geometry.aperture, own_window.shape)
     power = scan_power(
-        _survey(dense, disk, patches, middle), window, min(columns, scan_shape[1] // 2 + 1)
+        blocks_on_device(_survey(dense, disk, patches, middle)),
+        window,
+        min(columns, scan_shape[1] // 2 + 1),
     )
     modes = strongest_modes(power, scan_shape, geometry.scan_step, band, count)
-    g, mean = collect_modes(pixel_blocks(dense, disk), window, modes)
+    g, mean = collect_modes(blocks_on_device(pixel_blocks(dense, disk)), window, modes)
     lit = mean > 0.3 * np.median(mean[mean > 0])  # not those in a gap or behind a beam stop
     order = np.argsort(-(g.real**2 + g.imag**2).sum(axis=1), kind="stable")
     evidence = Evidence(

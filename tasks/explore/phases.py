@@ -6,7 +6,7 @@ import numpy as np
 
 from gpu_kernels.dpc import deflection, filled, integrate
 from gpu_kernels.held_trotters import HeldPhase
-from gpu_kernels.ssb import Estimate
+from gpu_kernels.ssb_finish import Estimate
 from gpu_kernels.ssb_geometry import SsbGeometry
 from models.aberrations import Aberrations
 from models.geometry import Geometry

@@ -3,9 +3,13 @@
 import datetime
 import errno
 import os
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+from distributed import LocalCluster
+from numba import cuda
 from rich.console import Console
 
 from flows import clusters, overnight
@@ -156,6 +160,19 @@ def test_cuda_without_a_device_is_refused_with_what_to_do(monkeypatch):
         clusters.cluster("local-cuda"),
     ):
         pass
+
+
+def test_workers_of_local_cuda_work_on_the_device_and_this_process_on_its_cores(monkeypatch):
+    def workers(CUDA_VISIBLE_DEVICES, device_memory_limit, rmm_pool_size, **options):
+        assert 0 < device_memory_limit < 1
+        return LocalCluster(n_workers=1, **options)
+
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=workers))
+    monkeypatch.setattr(clusters.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    with clusters.cluster("local-cuda", WorkerOptions(count=1)) as client:
+        assert client.submit(os.getenv, "PHASEMILL_DEVICE").result() == "cuda"
+    assert "PHASEMILL_DEVICE" not in os.environ
 
 
 def test_lock_says_who_holds_the_output(job, milled, tmp_path):

@@ -205,10 +205,10 @@ def test_phase_of_a_slope_and_slope_of_a_phase_are_adjoint_but_for_the_laplacian
 
 
 @pytest.mark.parametrize("boundary", ["mirror", "periodic"])
-def test_twins_integrate_alike(hardware_twin, boundary):
+def test_twins_integrate_alike(twin, boundary):
     _, com = open_case()
-    on_side = [hardware_twin(part) for part in com]
-    holed = [hardware_twin(np.where(np.indices(SCAN)[0] == 7, np.nan, part)) for part in com]
+    on_side = [twin(part) for part in com]
+    holed = [twin(np.where(np.indices(SCAN)[0] == 7, np.nan, part)) for part in com]
     found = to_host(dpc.integrate(*on_side, STEP, boundary, 0.1, 0.2))
     np.testing.assert_allclose(found, dpc.integrate(*com, STEP, boundary, 0.1, 0.2), atol=1e-12)
     again = to_host(dpc.integrate_iteratively(*holed, STEP, 3, boundary))

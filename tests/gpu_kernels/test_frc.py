@@ -70,11 +70,11 @@ def test_sums_over_rings_are_the_same_on_both_sides(twin):
         assert found[1].sum() == pytest.approx(power, rel=1e-12)
 
 
-def test_whole_curve_is_the_same_on_a_device(hardware_twin):
+def test_whole_curve_is_the_same_on_a_device(twin):
     for kind in (float, complex):
         first, second = noisy_pair(kind=kind)
         expected = fourier_ring_correlation(first, second, register=True)
-        found = fourier_ring_correlation(hardware_twin(first), hardware_twin(second), register=True)
+        found = fourier_ring_correlation(twin(first), twin(second), register=True)
         np.testing.assert_allclose(found.correlation, expected.correlation, atol=1e-9)
 
 

@@ -9,17 +9,18 @@ from benchmarks.simulated_scan import mos2_phase, simulate
 from benchmarks.ssb import likeness
 from gpu_kernels.backend import to_host
 from gpu_kernels.joined_edges import STRIP, join_edges, joined_shape
-from gpu_kernels.ssb import ssb_finish, ssb_partial
+from gpu_kernels.ssb import ssb_partial
+from gpu_kernels.ssb_finish import ssb_finish
 from gpu_kernels.ssb_geometry import SsbGeometry
 from models.aberrations import Aberrations
 from models.geometry import Geometry
 
 
-def test_joined_scan_keeps_the_counts_and_has_no_step(hardware_twin):
+def test_joined_scan_keeps_the_counts_and_has_no_step(twin):
     y, x = np.indices((11, 14))
     slope = (2.0 * y + 3.0 * x + 1)[None].repeat(3, axis=0)  # between the edges it jumps by 20, 39
     shape = joined_shape((11, 14))
-    joined = to_host(join_edges(hardware_twin(slope), shape))
+    joined = to_host(join_edges(twin(slope), shape))
     assert min(shape[0] - 11, shape[1] - 14) >= STRIP
     np.testing.assert_array_equal(joined[:, :11, :14], slope)
     for axis, rise in ((1, 20.0), (2, 39.0)):

@@ -24,11 +24,11 @@ def waves(seed=0):
     return rng.poisson(wave * rng.uniform(5, 40, (12, 1, 1))).astype(np.uint16)
 
 
-def test_modes_are_the_windowed_transform_over_the_noise(hardware_twin):
+def test_modes_are_the_windowed_transform_over_the_noise(twin):
     counts = waves()
     missing = np.random.default_rng(1).random(SHAPE) < 0.05
     window = scan_window(SHAPE, missing)
-    found, mean = block_modes(hardware_twin(counts), window, 20)
+    found, mean = block_modes(twin(counts), window, 20)
     present = counts[:, ~missing].astype(np.float64)
     np.testing.assert_allclose(mean, present.mean(axis=1), rtol=1e-6)
     for pixel in range(len(counts)):

@@ -5,7 +5,9 @@ import pytest
 
 from gpu_kernels.chi import chi_polynomial, chi_turns, turned_aberrations
 from gpu_kernels.fourier import scan_spectrum
-from gpu_kernels.ssb import SsbGeometry, SsbSums, ssb_finish, ssb_of_spectrum, ssb_partial
+from gpu_kernels.ssb import SsbSums, ssb_of_spectrum, ssb_partial
+from gpu_kernels.ssb_finish import ssb_finish
+from gpu_kernels.ssb_geometry import SsbGeometry
 
 WAVELENGTH, SEMIANGLE = 0.0417572, 0.025
 K0 = SEMIANGLE / WAVELENGTH

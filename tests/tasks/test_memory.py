@@ -39,7 +39,10 @@ def test_demand_grows_with_the_scan_and_names_the_steps_that_were_asked_for():
 def test_room_of_a_unit_is_a_threads_part_of_the_smallest_worker():
     workers = {"a": {"memory_limit": 16 * GIB, "nthreads": 2},
                "b": {"memory_limit": 4 * GIB, "nthreads": 2}}  # fmt: skip
-    client = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": workers})
+    client = SimpleNamespace(
+        scheduler_info=lambda n_workers: {"workers": workers},
+        submit=lambda function, pure: SimpleNamespace(result=function),
+    )
     assert room_of_unit(client) == (3 * GIB - memory.WORKER_ITSELF) // 2
     refuse_what_cannot_fit([Demand("ssb", GIB, 1)], client)
     with pytest.raises(MemoryPlanError, match=r"ssb needs 2.00 GiB .* worker has 1.30 GiB"):
@@ -50,3 +53,12 @@ def test_what_the_flow_gathers_is_held_against_its_own_process(monkeypatch):
     monkeypatch.setattr(memory, "MEMORY_LIMIT", memory.psutil.Process().memory_info().rss + GIB)
     with pytest.raises(MemoryPlanError, match=r"dpc gathers 3.00 GiB .* (0.9|1.0)\d GiB are"):
         refuse_what_cannot_fit([Demand("dpc", 0, 3 * GIB)], None)
+
+
+def test_what_does_not_fit_on_a_gpu_is_refused_with_its_numbers(monkeypatch):
+    needed = demands(4096**2, 20_000, 8e6, 784, ("ssb",))
+    monkeypatch.setattr(memory, "device_room", lambda: 16 * GIB)
+    refuse_what_cannot_fit([Demand(one.step, 0, device=one.device) for one in needed], None)
+    monkeypatch.setattr(memory, "device_room", lambda: GIB)
+    with pytest.raises(MemoryPlanError, match=r"ssb needs 2.12 GiB on a GPU .* 1.00 GiB are free"):
+        refuse_what_cannot_fit([Demand("ssb", 0, device=needed[1].device)], None)

@@ -1,0 +1,196 @@
+"""SSB on a GPU: counts to phase, new aberrations from G that is kept, and events to phase.
+
+    python -m benchmarks.gpu.ssb [--tiny]
+
+1024 x 1024 positions, a disk of radius 9 px in a window of 18 x 18. Everything is on the device
+before the clock starts, and the phase is there when it stops. The reference is the host's form in
+double precision.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.gpu import bench
+from gpu_kernels.backend import Array, as_library, beside, to_host
+from gpu_kernels.fourier import half_plane, libraries
+from gpu_kernels.pixel_plan import plan_pixels
+from gpu_kernels.reduction_gpu import Tables, reduce_on_device
+from gpu_kernels.ssb import SsbSums, parts_of, ssb_of_spectrum, ssb_partial, sums_of_parts
+from gpu_kernels.ssb_finish import ssb_finish
+from gpu_kernels.ssb_geometry import SsbGeometry
+
+SCAN, RADIUS = ((12, 10), 3.2) if bench.tiny() else ((1024, 1024), 9.0)
+STEP, SEMIANGLE, WAVELENGTH = 0.31, 0.025, 0.0417572
+PER_PIXEL = 0.6
+"""Electrons of a disk pixel at one position."""
+AT_ONCE = (4,) if bench.tiny() else (8, 16, 32, 64, 128)
+"""Pixels that are transformed together: few stay in the cache, many fill the device."""
+PAIR, SINGLE = 110, 55
+"""Operations of a pair (k, Q) in the double overlap and in a single one: χ, sines and sums."""
+
+
+def main() -> None:
+    """Print the figures."""
+    device = bench.open_device()
+    geometry, k_y, k_x = scene()
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(PER_PIXEL, (k_y.size, *SCAN)).astype(np.uint8)
+    exact = exact_phase(counts, k_y, k_x, geometry)
+    (there,) = bench.moved_there(counts)
+    lit = int(np.count_nonzero(within(geometry)))
+    kept = lit * k_y.size * 8
+    # Counts in; single precision out and in again; half plane out, in and out again; sums.
+    moved = counts.nbytes + 8 * counts.size + 3 * 4 * counts.size + kept
+    transform = 2.5 * counts.size * np.log2(SCAN[0] * SCAN[1])
+    pairs = pairs_of(geometry, k_y, k_x)
+
+    best, at_once = 0.0, AT_ONCE[0]
+    for some in AT_ONCE:
+        took = bench.seconds(lambda some=some: phase_of(there, k_y, k_x, geometry, some))
+        if best == 0.0 or took < best:
+            best, at_once = took, some
+    run = phase_maker(there, k_y, k_x, geometry, at_once)
+    error = bench.off(to_host(run()), exact)
+    used = bench.peak_bytes(run)
+    bench.show(
+        device, f"SSB, counts to phase, {at_once} pixels at a time", best, "3 ms, stretch 1.5 ms",
+        "about 50 ms", moved, transform + pairs, error,
+        f"{bench.same_bits(run)}, {used / 2**30:.2f} GiB beyond the counts",
+    )  # fmt: skip
+
+    held = held_parts(there, geometry)
+    update = update_maker(held, k_y, k_x, geometry, float(counts.mean()))
+    error = bench.off(to_host(update()), exact)
+    bench.show(
+        device, "SSB, new aberrations from kept G", bench.seconds(update),
+        "0.5 ms, stretch 0.25 ms", "none; about 1.6 ms by a peer's documentation", kept, pairs,
+        error, bench.same_bits(update),
+    )  # fmt: skip
+    events_to_phase(device, counts, k_y, k_x, geometry, exact)
+
+
+def scene() -> tuple[SsbGeometry, np.ndarray, np.ndarray]:
+    """Scan and aberrations, and the wave vectors of the disk's pixels [1/Å]."""
+    aperture = SEMIANGLE / WAVELENGTH
+    across = np.arange(-np.ceil(RADIUS), np.ceil(RADIUS)) + 0.5
+    k_y, k_x = (k.ravel() * aperture / RADIUS for k in np.meshgrid(across, across, indexing="ij"))
+    inside = np.hypot(k_y, k_x) < aperture
+    aberrations = np.array([60.0, 10, 17, 450, -780, 0, 0, 2e4, 0, 0, 0, 0])
+    geometry = SsbGeometry(SCAN, (STEP, STEP), -0.24, aperture, WAVELENGTH, aberrations)
+    return geometry, k_y[inside], k_x[inside]
+
+
+def within(geometry: SsbGeometry) -> np.ndarray:
+    """Frequencies of the half plane that any sideband reaches."""
+    q_y, q_x = geometry.frequencies()
+    return np.hypot(q_y[:, None], q_x) < 2 * geometry.aperture
+
+
+def pairs_of(geometry: SsbGeometry, k_y: np.ndarray, k_x: np.ndarray) -> float:
+    """Operations of all pairs (k, Q) in overlaps."""
+    q_y, q_x = geometry.frequencies()
+    k_y, k_x = geometry.on_scan(k_y, k_x)
+    total = 0.0
+    for y, x in zip(k_y, k_x, strict=True):
+        minus, plus = (
+            np.hypot(y + sign * q_y[:, None], x + sign * q_x) < geometry.aperture
+            for sign in (-1, 1)
+        )
+        total += PAIR * np.count_nonzero(minus & plus) + SINGLE * np.count_nonzero(minus ^ plus)
+    return total
+
+
+def phase_of(
+    counts: Array, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry, at_once: int
+) -> Array:
+    """Phase of counts on the device, so many pixels at a time."""
+    total = SsbSums.none(geometry, counts)
+    for first in range(0, k_y.size, at_once):
+        part = slice(first, first + at_once)
+        spectrum = half_plane(counts[part])
+        total = ssb_of_spectrum(spectrum, k_y[part], k_x[part], geometry, into=total)
+    intensity = total.electrons / k_y.size / (SCAN[0] * SCAN[1])
+    return ssb_finish(total, intensity, geometry).phase
+
+
+def phase_maker(
+    counts: Array, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry, at_once: int
+) -> Callable[[], Array]:
+    """Work without arguments, for the clock."""
+    return lambda: phase_of(counts, k_y, k_x, geometry, at_once)
+
+
+def held_parts(counts: Array, geometry: SsbGeometry) -> Array:
+    """G of all pixels within 2 k0 along x, (pixels, rows, columns, 2) float32."""
+    parts = [
+        as_library(parts_of(half_plane(counts[first : first + 32]))[:, :, : geometry.columns])
+        for first in range(0, counts.shape[0], 32)
+    ]
+    xp, _ = libraries(parts[0])
+    return beside(xp.ascontiguousarray(xp.concatenate(parts)), counts)
+
+
+def update_maker(
+    parts: Array, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry, intensity: float
+) -> Callable[[], Array]:
+    """Phase from G that is kept, as after a move of a slider."""
+    q_y, _ = geometry.frequencies()
+
+    def update() -> Array:
+        total = SsbSums.none(geometry, parts)
+        sums_of_parts(parts, k_y, k_x, q_y, geometry, everything=False, sums=total.fields)
+        return ssb_finish(total, intensity, geometry).phase
+
+    return update
+
+
+def exact_phase(
+    counts: np.ndarray, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry
+) -> np.ndarray:
+    """The host's phase in double precision."""
+    sums = ssb_partial(counts, k_y, k_x, geometry, np.float64)
+    return ssb_finish(sums, float(counts.mean()), geometry).phase
+
+
+def events_to_phase(
+    device: bench.Device,
+    counts: np.ndarray,
+    k_y: np.ndarray,
+    k_x: np.ndarray,
+    geometry: SsbGeometry,
+    exact: np.ndarray,
+) -> None:
+    """The same from the electrons of the disk, in the order in which a store holds them."""
+    side = int(2 * np.ceil(RADIUS))
+    flat = counts.reshape(k_y.size, -1).T
+    indptr = np.concatenate([[0], np.cumsum(flat.sum(axis=1, dtype=np.int64))])
+    aperture = geometry.aperture / RADIUS
+    at = (np.round(k_y / aperture - 0.5 + side / 2) * side + np.round(k_x / aperture - 0.5)
+          + side / 2).astype(np.int64)  # fmt: skip
+    indices = np.concatenate([
+        np.repeat(np.broadcast_to(at, part.shape).ravel(), part.ravel())
+        for part in np.array_split(flat, max(1, flat.shape[0] // 65_536))
+    ]).astype(np.uint16)  # fmt: skip
+    bins = np.full(side * side, -1)
+    bins[at] = np.arange(at.size)
+    plan = plan_pixels((side, side), dense_bin=bins.reshape(side, side), dense_size=at.size)
+    tables = Tables.of(plan)
+    there = bench.moved_there(indptr, indices)
+
+    def run() -> Array:
+        found = reduce_on_device(*there, plan, tables, frame_sum=False)
+        dense = found.dense[: at.size].reshape(at.size, *SCAN)
+        return phase_of(dense, k_y, k_x, geometry, 32)
+
+    error = bench.off(to_host(run()), exact)
+    moved = indices.nbytes + 4 * counts.size + 8 * counts.size + 12 * counts.size
+    transform = 2.5 * counts.size * np.log2(SCAN[0] * SCAN[1])
+    bench.show(
+        device, f"events to SSB phase, {indices.size:.2g} events", bench.seconds(run), "60 ms",
+        "none", moved, transform, error, bench.same_bits(run),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

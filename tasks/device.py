@@ -1,0 +1,74 @@
+"""Where the work of a process is done: on its cores, or on a CUDA device.
+
+``PHASEMILL_DEVICE`` says so, ``cpu`` or ``cuda``. Workers of ``local-cuda``, and of Slurm where the
+job asks for GPUs, are started with ``cuda``; a process that is told nothing uses its cores.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numba import config
+
+from gpu_kernels.backend import Array, device_memory, device_missing, to_device
+from gpu_kernels.streamed import streamed
+
+VARIABLE = "PHASEMILL_DEVICE"
+DEVICES = ("cpu", "cuda")
+COUNTS_AT_ONCE = 2**22
+"""Counts of the scan that become single precision at a time, at least of a pair of pixels: 16 MB.
+On a device such a block stays in its cache between one kernel and the next."""
+
+
+class DeviceError(RuntimeError):
+    """A device that was asked for and cannot be used."""
+
+
+def cuda_wanted() -> bool:
+    """Tell whether this process is to work on a CUDA device.
+
+    Raises
+    ------
+    DeviceError
+        If it is, and cannot; or if the variable says something else.
+    """
+    told = os.environ.get(VARIABLE, "cpu")
+    if told not in DEVICES:
+        raise DeviceError(f"{VARIABLE} is {told!r}; it can be {' or '.join(DEVICES)}")
+    if told == "cuda" and (missing := device_missing()):
+        raise DeviceError(f"{VARIABLE} is cuda, but {missing}")
+    return told == "cuda"
+
+
+def on_device(array: np.ndarray) -> Array:
+    """Copy an array to where this process works.
+
+    Raises
+    ------
+    DeviceError
+        If it does not fit on the device, with the numbers.
+    """
+    room = device_room()
+    if room is not None and array.nbytes > room:
+        raise DeviceError(
+            f"an array of {array.shape} {array.dtype}, {array.nbytes / 2**30:.2f} GiB, does not "
+            f"fit on the GPU, which has {room / 2**30:.2f} GiB free; give more tiles, fewer "
+            "threads for each worker, or cluster: local"
+        )
+    return to_device(array) if cuda_wanted() else array
+
+
+def blocks_on_device(blocks: Iterable[np.ndarray]) -> Iterator[Array]:
+    """Blocks where this process works; to a device the next is copied while one is worked on."""
+    return streamed(blocks) if cuda_wanted() else iter(blocks)
+
+
+def torch_device() -> str:
+    """Where networks of this process run, as torch names it."""
+    return "cuda" if cuda_wanted() and not config.ENABLE_CUDASIM else "cpu"
+
+
+def device_room() -> int | None:
+    """Bytes of its device that this process may fill; None where it works on its cores."""
+    memory = device_memory() if cuda_wanted() else None
+    return None if memory is None else memory[0]

@@ -1,0 +1,41 @@
+"""A process works on its cores unless told to use a device, and says what is missing there."""
+
+import numpy as np
+import pytest
+
+from gpu_kernels import backend
+from tasks import device
+from tasks.device import DeviceError, blocks_on_device, cuda_wanted, on_device, torch_device
+
+
+def test_arrays_stay_where_they_are_unless_a_device_is_wanted(monkeypatch):
+    monkeypatch.delenv(device.VARIABLE, raising=False)
+    array = np.arange(3)
+    assert not cuda_wanted()
+    assert on_device(array) is array
+    assert [one is array for one in blocks_on_device([array, array])] == [True, True]
+    assert torch_device() == "cpu"
+
+
+def test_missing_device_is_named_with_what_to_do(monkeypatch):
+    monkeypatch.setenv(device.VARIABLE, "cuda")
+    monkeypatch.setattr(backend.config, "ENABLE_CUDASIM", 0)
+    monkeypatch.setattr(backend, "cupy", None)
+    with pytest.raises(DeviceError, match=r"PHASEMILL_DEVICE is cuda, but CuPy is not installed"):
+        on_device(np.zeros(1))
+    monkeypatch.setattr(backend, "cupy", object())
+    monkeypatch.setattr(backend.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=r"no CUDA device .* look at nvidia-smi"):
+        on_device(np.zeros(1))
+
+
+def test_unknown_device_is_refused(monkeypatch):
+    monkeypatch.setenv(device.VARIABLE, "tpu")
+    with pytest.raises(DeviceError, match=r"PHASEMILL_DEVICE is 'tpu'; it can be cpu or cuda"):
+        cuda_wanted()
+
+
+def test_array_that_does_not_fit_on_the_device_is_refused_with_its_numbers(monkeypatch):
+    monkeypatch.setattr(device, "device_room", lambda: 1 << 20)
+    with pytest.raises(DeviceError, match=r"\(1024, 1024\) uint16, 0.00 GiB, .* has 0.00 GiB free"):
+        on_device(np.zeros((1024, 1024), np.uint16))
