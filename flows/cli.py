@@ -68,7 +68,10 @@ def run(
 ) -> None:
     """Mill every dataset of a job; a finished one is left as it is, a half-finished one goes on.
 
-    Example: phasemill run night.yaml
+    Comes out: index.html in the job's output, a row for each dataset; NAME/ with report.html,
+    results.zarr, images/*.tif and *.png, and provenance.json. Prints the path of the page to open.
+
+    Example: phasemill run night.yaml --until 07:00
     """
     from flows.deadline import Deadline
     from flows.job import JobError, read_job
@@ -94,7 +97,12 @@ def demo(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Simulate a scan, mill it, and end with a report to open. Needs no data and no network."""
+    """Simulate a scan, mill it, and end with a report to open. Needs no data and no network.
+
+    Comes out: demo/demo/report.html, and demo/truth.html with what was found beside the truth.
+
+    Example: phasemill demo --output demo
+    """
     from flows.demo import beside_truth, demo_job, truth_table
 
     def beside(night: dict[str, Any]) -> None:
@@ -185,6 +193,8 @@ def simulate(
 ) -> None:
     """Simulate a scan of a known specimen as electron events, with the truth beside it.
 
+    Comes out: PATH in stempy's format, the truth as …_truth.npz, and with --job a job for it.
+
     Example: phasemill simulate scan.h5 --specimen graphene --dose 20000 --defocus-angstrom 80
     """
     from flows.simulate import simulate_file
@@ -221,7 +231,13 @@ def ingest(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a recording into an event store, and say what is in it."""
+    """Turn a recording into an event store, and say what is in it.
+
+    Comes out: stores/NAME/events.zarr, which later commands read in place of the recording; and a
+    table of its format, shapes, electrons and faults.
+
+    Example: phasemill ingest scan147_electrons.h5 --drop-flyback
+    """
     from flows.reprocess import ingest_file
     from tasks.formats.recording import RecordingError
     from tasks.ingest import ReaderOptions
@@ -253,6 +269,9 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Register the night of a job with the Prefect server at PREFECT_API_URL.
+
+    Comes out: a deployment that the workers of the pool run, by the clock with --cron. Prints its
+    id, and the command that starts a worker.
 
     Example: phasemill deploy night.yaml --cron "0 22 * * *" --timezone Europe/Zurich --until 07:00
     """
@@ -286,6 +305,9 @@ def explore(
 ) -> None:
     """Tune the calibration of a recording in the browser, and see its phase at once.
 
+    Comes out: a page on 127.0.0.1, whose address is printed; what was tuned goes to the job or
+    beside the store when Save is pressed.
+
     Example: phasemill explore night.yaml --dataset scan147
     """
     from flows.explore.opening import ExploreError, numbers_of
@@ -312,7 +334,12 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a result again and compare every byte with what was published."""
+    """Read a result again and compare every byte with what was published.
+
+    Comes out: a line for each result; exit code 1 where a byte differs, with the file's name.
+
+    Example: phasemill verify reprocessed
+    """
     from flows.verify import verify_result
 
     report = verify_result(result, against)
@@ -329,7 +356,12 @@ def doctor(
     output: Annotated[Path, typer.Option(help="Folder that results are to go to.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Look for what keeps a mill from running on this machine, and say how to mend it."""
+    """Look for what keeps a mill from running on this machine, and say how to mend it.
+
+    Comes out: a table of what was looked at, ok, warn or bad; exit code 1 where something is bad.
+
+    Example: phasemill doctor --output /data/reprocessed
+    """
     from flows.doctor.examine import as_rows, examine
 
     findings = examine(output)

@@ -35,6 +35,8 @@ def export(
 ) -> None:
     """Write images, dense patterns or events of a dataset for other programs.
 
+    Comes out: TARGET, whole or not at all, with axes in Å; a table of what it holds.
+
     Example: phasemill export reprocessed/scan147 scan147.emd --take dense
     """
     from tasks.export.export import ExportError

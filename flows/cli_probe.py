@@ -26,6 +26,8 @@ def probe(
     Every step of the job that needs the probe takes the one that was found, unless the job gives
     the aberrations.
 
+    Comes out: what run makes, with found_probe in results.zarr; and a table of the aberrations.
+
     Example: phasemill probe night.yaml
     """
     from flows.job import JobError, read_job

@@ -49,6 +49,9 @@ def train(
 ) -> None:
     """Train a network on simulated patterns; run again, an interrupted training goes on.
 
+    Comes out: PATH with its card, which a job takes as cnn: {network: PATH}; and PATH.html with
+    the curves.
+
     Example: phasemill train mine.safetensors --probe probe.npy --electrons 20000 40000 --minutes 10
     """  # fmt: skip
     from flows.train import train_file
