@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.formats.bitshuffle import check_chunks, check_settings
 from tasks.formats.dense import DenseRecording
-from tasks.formats.hdf5 import attributes, first_line, open_hdf5
+from tasks.formats.hdf5 import attributes, chunks_missing, first_line, open_hdf5
 from tasks.formats.recording import RecordingError, check_scan_shape, times
 
 MOST_CHUNK_BYTES = 1 << 30
@@ -35,6 +35,7 @@ class Hdf5Recording(DenseRecording):
             scan_shape = self._scan_of(file, parts[0], scan_shape)
             dtype = file[parts[0]].dtype
             self._guarded = [check_settings(path, file[name]) for name in parts]
+            self._note_missing_chunks(path, [file[name] for name in parts])
             if len(parts) > 1 or parts[0].startswith(DECTRIS):
                 self._mask_dead_pixels(file, shapes[0])
         if len({shape[1:] for shape in shapes}) > 1:
@@ -44,6 +45,12 @@ class Hdf5Recording(DenseRecording):
         shape = (int(self._ends[-1]), *shapes[0][1:]) if len(parts) > 1 else shapes[0]
         self.format = f"dense HDF5, {self.array}"
         super().__init__(path, shape, dtype, scan_shape=scan_shape, **options)
+
+    def _note_missing_chunks(self, path: str, parts: list[h5py.Dataset]) -> None:
+        if missing := sum(chunks_missing(path, data) for data in parts):
+            self.notes.append(
+                f"{missing} chunks are not in the file; HDF5 reads them as {parts[0].fillvalue}"
+            )
 
     def _scan_of(self, file: h5py.File, name: str, told: Any) -> Any:
         """Scan shape of stempy's raw stacks, which have it as attribute (width, height)."""

@@ -114,3 +114,34 @@ def _cause(path: str, error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """What an error says, in one line."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def chunks_missing(path: str, data: h5py.Dataset) -> int:
+    """Chunks that an array's index does not have; HDF5 reads them as if nothing had been counted.
+
+    The index has no checksum: a chunk that is listed at another place is lost as silently as one
+    that was never written.
+
+    Raises
+    ------
+    RecordingError
+        If the index names a place that is none, or two chunks share bytes, or they lie beyond the
+        end of the file.
+    """
+    if not data.chunks or data.is_virtual:
+        return 0
+    found: list[tuple[int, ...]] = []
+    data.id.chunk_iter(lambda one: found.append((*one.chunk_offset, one.byte_offset, one.size)))
+    index = np.array(found, np.uint64).reshape(len(found), len(data.chunks) + 2)
+    shape, chunk = (np.array(n, np.uint64) for n in (data.shape, data.chunks))
+    places = index[:, :-2]
+    begins, sizes = index[np.argsort(index[:, -2]), -2:].T  # in the order of the file
+    damaged = (places % chunk).any() or (places >= shape).any()
+    damaged |= len(np.unique(places, axis=0)) < len(places)
+    limits = np.append(begins[1:], np.uint64(os.path.getsize(data.file.filename)))
+    if damaged or (sizes > limits).any() or (begins > limits - sizes)[: len(found)].any():
+        raise RecordingError(
+            f"{path}: {data.name}: the index of its {len(found)} chunks names places that are none "
+            "or the same twice. The file is damaged."
+        )
+    return int(np.prod((shape + chunk - np.uint64(1)) // chunk)) - len(found)

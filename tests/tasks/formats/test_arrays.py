@@ -1,6 +1,7 @@
 """Dense arrays in HDF5, Zarr and npy files become the events that their counts say."""
 
 import pickle
+import struct
 
 import h5py
 import hdf5plugin
@@ -244,6 +245,26 @@ def test_hdf5_array_that_was_only_laid_out_is_refused(tmp_path):
         file.create_dataset("data", (9000, 9000, 512, 512), "u2", chunks=(1, 1, 512, 512))
     with pytest.raises(RecordingError, match="only 0 bytes of it are in the file"):
         open_recording(tmp_path / "a.h5")
+
+
+def test_hdf5_chunks_that_were_never_written_are_noted_and_their_frames_missing(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        shape = (4, 5, 6, 4)
+        data = file.create_dataset("data", shape, "u1", chunks=(2, 5, 6, 4), compression="gzip")
+        data[:2] = 3
+    recording = open_recording(tmp_path / "a.h5")
+    assert "1 chunks are not in the file; HDF5 reads them as 0" in recording.notes
+    assert recording.read_rows(0, 4).frames_present.tolist() == [1] * 10 + [0] * 10
+
+
+def test_index_that_leads_two_chunks_to_the_same_bytes_is_refused(tmp_path):
+    path = save("gzip", tmp_path / "a.h5", counts())
+    with h5py.File(path) as file:
+        one, other = (file["experiment/data"].id.get_chunk_info(n).byte_offset for n in (0, 1))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(struct.pack("<Q", other), struct.pack("<Q", one)))
+    with pytest.raises(RecordingError, match="the index of its 9 chunks"):
+        open_recording(path)
 
 
 def test_chunks_that_do_not_fit_into_memory_are_refused(tmp_path):

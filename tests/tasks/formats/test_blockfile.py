@@ -14,7 +14,10 @@ COUNTS = np.random.default_rng(0).poisson(0.3, (*SCAN, SIZE, SIZE)).astype("u1")
 
 @pytest.fixture
 def block_file(tmp_path):
-    path = tmp_path / "unnamed"  # its format is told by its first bytes
+    return write_block_file(tmp_path / "unnamed")  # its format is told by its first bytes
+
+
+def write_block_file(path):
     head = struct.pack("<6sHIIIHHHHH", b"IMGBLO", 0x0102, 1024, OFFSET, 0, SIZE, 0, 4, 3, 250)
     head += struct.pack("<ddIHI", 0.5, 0.25, 200_000, 0, 7)
     with open(path, "wb") as file:

@@ -60,6 +60,10 @@ def merlin(folder, write_counted):
     return maker.write_merlin(folder / "a.mib", data), {"scan_shape": (3, 4)}
 
 
+def block(folder, write_counted):
+    return makers("test_blockfile").write_block_file(folder / "a.blo"), {}
+
+
 FORMATS = {
     "layout 1": counted(None),
     "layout 2": counted(2),
@@ -69,6 +73,7 @@ FORMATS = {
     "bitshuffle": dense("bitshuffle", "a.h5"),
     "npy": dense("npy", "a.npy"),
     "eer": eer,
+    "block": block,
     "merlin": merlin,
 }
 
