@@ -11,8 +11,8 @@ import numpy as np
 import scipy.fft
 import torch
 from scipy.special import gammaln
-from torch.nn import functional
 
+from models.answers import Answers
 from models.forward import SUPPORT_THRESHOLD, central, intensity
 from models.lessons import VALIDATION_SEED, Lessons, Score, score
 from models.networks import PatchNetwork
@@ -71,17 +71,14 @@ def retrieve(network: PatchNetwork, roots: np.ndarray, electrons: float) -> np.n
     (patterns, head, head) float32
         Phases [rad], each without its mean over the lit pixels.
     """
-    device = network.probe.device
-    dose = torch.tensor([electrons], dtype=torch.float32, device=device)
-    weight = torch.from_numpy(patch_weights(network)).to(device)
+    answers = Answers(network, electrons, BATCH)
+    weight = torch.from_numpy(patch_weights(network)).to(answers.device)
     found = np.empty((len(roots), network.head, network.head), np.float32)
-    with torch.no_grad():
-        for first in range(0, len(roots), BATCH):
-            part = torch.from_numpy(np.ascontiguousarray(roots[first : first + BATCH], np.float32))
-            filled = functional.pad(part, (0, 0, 0, 0, 0, BATCH - len(part))).to(device)
-            patches = network(filled[None], dose)[0]
-            patches = patches - (patches * weight).sum(dim=(-2, -1), keepdim=True)
-            found[first : first + len(part)] = patches[: len(part)].cpu().numpy()
+    for first in range(0, len(roots), BATCH):
+        part = torch.from_numpy(np.ascontiguousarray(roots[first : first + BATCH], np.float32))
+        patches = answers(part.to(answers.device))
+        patches = patches - (patches * weight).sum(dim=(-2, -1), keepdim=True)
+        found[first : first + len(part)] = patches.cpu().numpy()
     return found
 
 
