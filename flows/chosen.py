@@ -3,12 +3,13 @@
 from math import floor
 
 from flows.dataset import Dataset
-from flows.options import Area, DenseOptions, RadialOptions, VirtualDetector
-from tasks.array_files import ArrayFile, read_positions, read_probe
+from flows.options import Area, CountingOptions, DenseOptions, RadialOptions, VirtualDetector
+from tasks.array_files import ArrayFile, read_positions, read_probe, read_reference
 from tasks.cnn_settings import CnnSettings, NetworkSettings
 from tasks.dense import DenseError, DenseSettings
 from tasks.detectors import Annulus, MaskDetector, RadialSettings, standard_annuli
 from tasks.epie import EpieSettings, algorithm
+from tasks.formats.raw_sectors import Counting
 from tasks.masks import MaskFile
 from tasks.reduce import ReduceSettings
 from tasks.regions import VACUUM, Region
@@ -63,6 +64,17 @@ def chosen_reductions(
     )
     _check_shapes(settings, scan)
     return settings
+
+
+def chosen_counting(told: CountingOptions | None) -> Counting | None:
+    """How electrons of raw frames are counted; the references are read and remembered."""
+    if told is None:
+        return None
+    dark, gain = (
+        None if path is None else ArrayFile.at(path, read_reference)
+        for path in (told.dark, told.gain)
+    )
+    return Counting(**told.model_dump(exclude={"dark", "gain"}), dark=dark, gain=gain)
 
 
 def chosen_cnn(dataset: Dataset) -> CnnSettings:

@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from flows.cli_count import count
 from flows.cli_export import AsJson, export, facts_table
 from flows.cli_night import Request, console, mill, mill_arrivals, refuse, register
 from flows.cli_probe import probe
@@ -252,6 +253,9 @@ def ingest(
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else facts["store"])
     if not as_json:
         console.print(facts_table(facts))
+
+
+app.command()(count)
 
 
 @app.command()

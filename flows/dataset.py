@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from flows.options import (
     CnnOptions,
+    CountingOptions,
     DenseOptions,
     DpcOptions,
     EpieOptions,
@@ -106,6 +107,8 @@ class Dataset(Options):
     """Leave out the last scan column, which was taken as the beam flew back."""
     threshold: float | None = Field(default=None, examples=[12.5])
     """Take dense values from this one on as one electron each; absent: values are counts."""
+    counting: CountingOptions | None = Field(default=None, examples=[{"dark": "dark.npy"}])
+    """How electrons are counted in raw camera frames; absent: by what is usual."""
     out_of_range: Literal["error", "drop"] = Field(default="error", examples=["drop"])
     """What becomes of events outside the detector: the dataset fails, or they are dropped and
     counted."""

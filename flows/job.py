@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from flows.companions import completed
 from flows.dataset import Dataset
 from flows.job_model import Job
-from flows.options import EpieOptions
+from flows.options import CountingOptions, EpieOptions
 from flows.places import fault, lines_of, once, place_and_message, repeated_keys, yaml_fault
 from flows.roots import escaped_paths, masks_of
-from tasks.array_files import ArrayFileError, read_positions, read_probe
+from tasks.array_files import ArrayFileError, read_positions, read_probe, read_reference
 from tasks.masks import MaskError, read_mask
 from tasks.patterns import PatternError, check_side
 
@@ -132,9 +132,14 @@ def _with_full_paths(job: Job, folder: Path) -> Job:
     def moved_positions(one: EpieOptions) -> EpieOptions:
         return one.model_copy(update={"positions": one.positions and full(one.positions)})
 
+    def moved_references(one: CountingOptions) -> CountingOptions:
+        paths = {"dark": one.dark and full(one.dark), "gain": one.gain and full(one.gain)}
+        return one.model_copy(update=paths)
+
     datasets = tuple(
         dataset.model_copy(
             update={
+                "counting": dataset.counting and moved_references(dataset.counting),
                 "detectors": tuple(moved(one) for one in dataset.detectors),
                 "regions": tuple(moved(one) for one in dataset.regions),
                 "vacuum": moved(dataset.vacuum),
@@ -222,7 +227,7 @@ def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> li
                 )
             )
         faults += _names_and_masks(dataset, ("datasets", origin), lines)
-        faults += _probe_and_positions(dataset, ("datasets", origin), lines)
+        faults += _array_files(dataset, ("datasets", origin), lines)
     return faults
 
 
@@ -244,8 +249,8 @@ def _names_and_masks(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> li
     return faults
 
 
-def _probe_and_positions(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> list[str]:
-    """Files of iterative ptychography that do not hold what they should, and keys that clash."""
+def _array_files(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> list[str]:
+    """Files of arrays and networks that do not hold what they should, and keys that clash."""
     faults: list[str] = []
     if dataset.epie.side is not None:
         try:
@@ -265,7 +270,10 @@ def _probe_and_positions(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -
     if dataset.probe == "vacuum" and dataset.vacuum is None:
         text = "the dataset has no vacuum; give 'vacuum: auto' or its window as well"
         faults.append(fault(lines, (*at, "probe"), text))
+    references = dataset.counting or CountingOptions()
     for place, path, read in (
+        (("counting", "dark"), references.dark, read_reference),
+        (("counting", "gain"), references.gain, read_reference),
         (("probe",), None if dataset.probe == "vacuum" else dataset.probe, read_probe),
         (("epie", "positions"), dataset.epie.positions, read_positions),
     ):

@@ -125,6 +125,36 @@ class DenseOptions(Options):
     """Of the counts; one that is too narrow for the brightest pixel is refused."""
 
 
+class CountingOptions(Options):
+    """How electrons are counted in raw camera frames."""
+
+    layout: Literal[4, 5] = 5
+    """Sectors of the raw files: 5 rows, 4 columns of the detector; the files do not say which."""
+    dark: str | None = None
+    """An .npy file with each pixel's raw value without electrons, subtracted."""
+    gain: str | None = None
+    """An .npy file with each pixel's response, divided out."""
+    background_sigmas: float = Field(default=4.5, gt=0)
+    """An electron is this many standard deviations of the noise above its mean (fitted)."""
+    xray_sigmas: float = Field(default=175.0, gt=0)
+    """An X-ray is this many standard deviations of all values above their mean."""
+    background_threshold: float | None = None
+    """Known threshold of electrons, in place of the fitted one."""
+    xray_threshold: float | None = None
+    """Known threshold of X-rays."""
+    samples: int = Field(default=64, ge=1, le=100_000)
+    """Frames that the thresholds are taken from."""
+    seed: int = Field(default=0, ge=0)
+    """Decides which frames these are."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "CountingOptions":
+        low, high = self.background_threshold, self.xray_threshold
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"background_threshold {low:g} is not below xray_threshold {high:g}")
+        return self
+
+
 class SsbOptions(Options):
     """Single-sideband ptychography."""
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from distributed import Client
 from prefect import flow
 from rich.console import Console
 
-from flows.chosen import chosen_cnn, chosen_epie, chosen_reductions
+from flows.chosen import chosen_cnn, chosen_counting, chosen_epie, chosen_reductions
 from flows.clusters import cluster
 from flows.dataset import STEPS, Dataset
 from flows.progress import step_lines
@@ -203,6 +202,7 @@ def reader_options(dataset: Dataset) -> ReaderOptions:
         threshold=dataset.threshold,
         out_of_range=dataset.out_of_range,
         scan_bin=dataset.scan_bin,
+        counting=chosen_counting(dataset.counting),
     )
 
 
@@ -262,7 +262,7 @@ def ingest_file(
         **{key: value for key, value in manifest.summary.items() if key != "seconds"},
         "notes": store.metadata["notes"],
         "reused": reused,
-        "options": asdict(options),
+        "options": options.parameters,
     }
 
 

@@ -40,6 +40,9 @@ def _paths(job: Job, origins: list[int]) -> Iterator[tuple[tuple, str]]:
             yield (*at, *place, "mask"), mask
         if dataset.probe not in (None, "vacuum"):
             yield (*at, "probe"), dataset.probe
+        for name in ("dark", "gain"):
+            if dataset.counting is not None and (path := getattr(dataset.counting, name)):
+                yield (*at, "counting", name), path
         if dataset.epie.positions is not None:
             yield (*at, "epie", "positions"), dataset.epie.positions
 

@@ -1,4 +1,4 @@
-"""Arrays that a job names: a measured probe, and positions of the probe on the specimen."""
+"""Arrays that a job names: a measured probe, positions of it, and a camera's references."""
 
 import hashlib
 from collections.abc import Callable
@@ -107,6 +107,35 @@ def read_positions(path: str) -> np.ndarray:
     if not np.isfinite(positions).all():
         raise ArrayFileError(f"{path}: the positions are not finite everywhere.")
     return positions.astype(float)
+
+
+def read_reference(path: str) -> np.ndarray:
+    """Read a dark frame or a gain.
+
+    Parameters
+    ----------
+    path : str
+        An ``.npy`` file.
+
+    Returns
+    -------
+    (rows, cols) float32
+        One value a pixel.
+
+    Raises
+    ------
+    ArrayFileError
+        If it does not hold one.
+    """
+    image = _load(path)
+    if image.dtype.kind not in "fiu" or image.ndim != 2:
+        raise ArrayFileError(
+            f"{path}: a reference is one image of numbers (rows, columns); this holds "
+            f"{_described(image)}."
+        )
+    if not np.isfinite(image).all():
+        raise ArrayFileError(f"{path}: the reference is not finite everywhere.")
+    return image.astype(np.float32)
 
 
 def _load(path: str) -> np.ndarray:

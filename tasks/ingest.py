@@ -6,7 +6,7 @@ read the events again to know where the disk is and which positions to trust.
 """
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gpu_kernels.reduction import sum_frames
 from gpu_kernels.sectors import LOG_FALSE_ALARM, lost_sectors, sector_counts
 from tasks.formats.binning import binned
 from tasks.formats.detect import open_recording
+from tasks.formats.raw_sectors import Counting
 from tasks.formats.recording import Recording, RecordingError
 from tasks.memory import INGEST_PER_EVENT, MemoryPlanError, room_of_unit
 from tasks.store import events as store
@@ -44,12 +45,20 @@ class ReaderOptions:
     threshold: float | None = None
     out_of_range: str = "error"
     scan_bin: int = 1
+    counting: Counting | None = None
 
     def open(self, path: str) -> Recording:
         """Open a recording with these options."""
-        told = asdict(self)
+        told = dict(vars(self))
         scan_bin = told.pop("scan_bin")
         return binned(open_recording(path, **told), scan_bin)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides the events; how raw frames are counted only where that is told."""
+        told = dict(vars(self))
+        counting = told.pop("counting")
+        return told if counting is None else told | {"counting": counting.parameters}
 
 
 def ingest(
@@ -91,7 +100,7 @@ def ingest(
         step="ingest",
         version=VERSION,
         inputs={"recording": source.sha256},
-        parameters=asdict(options),
+        parameters=options.parameters,
         write=lambda aside: _write(aside, source, options, client),
         force=force,
     )

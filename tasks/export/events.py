@@ -22,6 +22,8 @@ EER_8_BIT, EER_7_BIT = 65000, 65001
 CODES = {EER_8_BIT: RunLength(8, 2, 2), EER_7_BIT: RunLength(7, 2, 2)}
 SPARSE = 1 / 64
 """Electrons of a pixel and frame below which skips of 8 bits make the smaller file."""
+COUNTING = "electron_counting/"
+"""Where stempy's files keep the thresholds of counting, in their metadata."""
 LONG, LONG8, SHORT, UNDEFINED = 4, 16, 3, 7
 """Types of TIFF's values."""
 
@@ -36,6 +38,12 @@ def write_stempy(events: EventStore, path: Path) -> int:
     """
     slabs = (tuple(events.read(slab)) for slab in range(events.slabs))
     about = {"source": events.metadata["source"]["name"], "format": events.metadata["format"]}
+    counted = {
+        name.removeprefix(COUNTING): value
+        for name, value in events.metadata["recording"].items()
+        if name.startswith(COUNTING)
+    }
+    about |= {COUNTING.rstrip("/"): counted} if counted else {}
     return write_stempy_file(path, slabs, events.scan_shape, events.detector_shape, about)  # type: ignore[arg-type]
 
 

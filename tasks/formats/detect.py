@@ -12,22 +12,26 @@ from tasks.formats.arrays import Hdf5Recording, NpyRecording, ZarrRecording
 from tasks.formats.blockfile import BlockFileRecording
 from tasks.formats.eer import COMPRESSIONS, EerRecording
 from tasks.formats.hdf5 import first_line, open_hdf5
+from tasks.formats.raw_sectors import Counting, RawRecording
 from tasks.formats.recording import Recording, RecordingError
 from tasks.formats.rosetta import RosettaRecording, reader_by_mark, reader_by_name
+from tasks.formats.sector_files import scan_files
 from tasks.formats.stempy_hdf5 import StempyRecording
 
 HDF5, NPY, BLOCK = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"IMGBLO"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 SUPPORTED = (
-    "electron-counted HDF5 (stempy), .eer, dense HDF5 (EMD, py4DSTEM, ARINA), Zarr and npy arrays, "
-    "and what rosettasciio reads: MIB, DM3 and DM4, EMPAD, BLO, MRC, TVIPS, SER, TIFF, Velox EMD"
+    "electron-counted HDF5 (stempy), raw sectors of the 4D Camera, .eer, dense HDF5 (EMD, "
+    "py4DSTEM, ARINA), Zarr and npy arrays, and what rosettasciio reads: MIB, DM3 and DM4, EMPAD, "
+    "BLO, MRC, TVIPS, SER, TIFF, Velox EMD"
 )
 OPTIONS = {
     "array": "names an array among several",
     "threshold": "turns dense values into electrons",
     "detector_shape": "settles a detector that the file leaves open",
     "upsampling": "uses the place of an electron in its pixel, which .eer files hold",
+    "counting": "says how electrons are found in raw frames",
 }
 
 
@@ -41,6 +45,7 @@ def open_recording(
     threshold: float | None = None,
     out_of_range: str = "error",
     upsampling: int = 1,
+    counting: Counting | None = None,
 ) -> Recording:
     """Open a recording in any known format.
 
@@ -62,6 +67,8 @@ def open_recording(
         ``error``, or ``drop``: leave out events outside the detector, and count them in the notes.
     upsampling : int
         Finer pixels along each pixel of an ``.eer`` file.
+    counting : Counting, optional
+        How electrons are found in raw frames, where these are not to be counted as usual.
 
     Returns
     -------
@@ -85,6 +92,11 @@ def open_recording(
         "detector_shape": detector_shape,
         "drop_flyback": drop_flyback,
     }
+    if kind == "raw":
+        _refuse(name, "raw frames", array=array, threshold=threshold)
+        _refuse(name, "whole pixels", upsampling=upsampling if upsampling > 1 else None)
+        return RawRecording(name, counting or Counting(), **common)
+    _refuse(name, "no raw frames", counting=counting)
     if kind == "counted":
         _refuse(name, "events, not dense values", threshold=threshold)
         _refuse(name, "whole pixels", upsampling=upsampling if upsampling > 1 else None)
@@ -108,7 +120,9 @@ def open_recording(
 
 
 def _kind(path: str, array: str | None) -> str:
-    """``counted``, ``hdf5``, ``zarr``, ``npy``, ``eer``, or rosettasciio's reader."""
+    """``raw``, ``counted``, ``hdf5``, ``zarr``, ``npy``, ``eer``, or rosettasciio's reader."""
+    if os.path.exists(path) and scan_files(path):
+        return "raw"
     head = _head(path)
     if head is None:
         return "zarr"
@@ -161,8 +175,8 @@ def _head(path: str) -> bytes | None:
             if any(os.path.exists(os.path.join(path, mark)) for mark in ZARR_MARKS):
                 return None
             raise RecordingError(
-                f"{path}: this is a folder, and no Zarr array or group: none of "
-                f"{', '.join(ZARR_MARKS)} is in it. Give a file."
+                f"{path}: this is a folder, and neither a Zarr array or group, with one of "
+                f"{', '.join(ZARR_MARKS)} in it, nor raw sector files. Give a file."
             )
         if not stat.S_ISREG(mode):  # a pipe would wait for a writer for ever
             raise RecordingError(f"{path}: this is no regular file.")

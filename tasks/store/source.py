@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tasks.formats.sector_files import scan_files
 from tasks.store.publish import hash_file, hash_of, write_json
 
 
@@ -25,7 +26,7 @@ State = tuple[int, int]
 
 
 def state_of(path: Path) -> State:
-    """Size and last change of a file, or of all that a folder (Zarr) holds.
+    """Size and last change of a file, of all that a folder (Zarr) holds, or of a scan's raw files.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def fingerprint(path: Path, remembered: Path) -> Source:
     Parameters
     ----------
     path : Path
-        A file, or a folder (Zarr), whose files are hashed one by one.
+        A file; or a folder (Zarr) or raw scan, whose files are hashed one by one.
     remembered : Path
         Where the last fingerprint was written, and this one will be.
 
@@ -65,10 +66,12 @@ def fingerprint(path: Path, remembered: Path) -> Source:
             return last
     except (OSError, ValueError, TypeError):
         pass
-    if path.is_dir():
-        digest = hash_of({str(file.relative_to(path)): hash_file(file) for file in _files(path)})
-    else:
+    files = _files(path)
+    if files == [path]:
         digest = hash_file(path)
+    else:
+        folder = path if path.is_dir() else path.parent
+        digest = hash_of({str(file.relative_to(folder)): hash_file(file) for file in files})
     source = Source(str(path), size, modified, digest)
     write_json(remembered, asdict(source))
     return source
@@ -77,6 +80,8 @@ def fingerprint(path: Path, remembered: Path) -> Source:
 def _files(path: Path) -> list[Path]:
     if not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path}: this is no regular file.")
+    if raw := scan_files(path):
+        return raw
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     if not files:
         raise ValueError(f"{path}: this is a folder, and no Zarr: it holds no file.")

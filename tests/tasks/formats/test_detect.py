@@ -38,7 +38,7 @@ def test_file_that_is_not_there_or_empty_or_a_folder_is_refused(tmp_path):
     (tmp_path / "empty.h5").touch()
     with pytest.raises(RecordingError, match="the file is empty"):
         open_recording(tmp_path / "empty.h5")
-    with pytest.raises(RecordingError, match="this is a folder, and no Zarr"):
+    with pytest.raises(RecordingError, match="this is a folder, and neither a Zarr"):
         open_recording(tmp_path)
     with pytest.raises(RecordingError, match="cannot be read"):
         open_recording("name with\0nothing")
