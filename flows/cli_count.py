@@ -55,8 +55,10 @@ def count(
 ) -> None:
     """Count the electrons of a raw scan of the 4D Camera.
 
-    What is counted goes into an event store, which a job, explore and export take; a count that
-    was interrupted goes on. A job can also name the raw folder itself.
+    A count that was interrupted goes on. A job can also name the raw folder itself.
+
+    Comes out: OUTPUT/NAME/events.zarr, an event store that explore and export take, and with --h5
+    the electrons in a file, as stempy writes it. Prints the path of the store and what is in it.
 
     Example: phasemill count raw/scan147 --dark dark.npy --h5 scan147.h5
     """
