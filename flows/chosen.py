@@ -81,7 +81,7 @@ def chosen_cnn(dataset: Dataset) -> CnnSettings:
     """How a dataset's job uses a network; its files are read and remembered."""
     one = dataset.cnn
     network = NetworkSettings(one.network, one.train, one.threshold, one.steps)
-    return CnnSettings(network, _probe(dataset), one.stride)
+    return CnnSettings(network, _probe(dataset), one.stride, one.refine)
 
 
 def chosen_epie(dataset: Dataset) -> EpieSettings:

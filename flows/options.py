@@ -250,6 +250,8 @@ class CnnOptions(Options):
     """Of that training; 256 patterns each."""
     stride: int = Field(default=1, ge=1, le=64, examples=[2])
     """Take every so many scan positions along both axes."""
+    refine: int = Field(default=4, ge=0, le=20, examples=[0])
+    """Rounds of fitting the stitched phase to all patterns together; 0: the network alone."""
 
 
 class EpieOptions(Options):

@@ -6,7 +6,11 @@ detector's edge comes back at the other, as on the grid of Chang et al., Phys. R
 016101 (2023).
 """
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
+import scipy.fft
 import torch
 
 SUPPORT_THRESHOLD = 0.16
@@ -82,6 +86,56 @@ def intensity(phase: torch.Tensor, probe: torch.Tensor) -> torch.Tensor:
     """
     wave = torch.fft.fft2(probe * torch.polar(torch.ones_like(phase), phase), norm="ortho")
     return torch.fft.fftshift(wave.real**2 + wave.imag**2, dim=(-2, -1))
+
+
+class Windows(NamedTuple):
+    """Some positions of a scan, and what their probes meet."""
+
+    part: slice
+    """Which positions."""
+    rows: np.ndarray
+    cols: np.ndarray
+    """(positions, side) int64: pixels of the image that the window of each lies on."""
+    phases: torch.Tensor
+    """(positions, side, side) float32: of the image there, 0 beyond it [rad]."""
+    probes: torch.Tensor
+    """(positions, side, side) complex64: shifted by the part of a pixel that each position has."""
+
+
+def scan_windows(
+    phase: np.ndarray, positions: np.ndarray, probe: np.ndarray, batch: int
+) -> Iterator[Windows]:
+    """Cut the windows of a scan out of an image, with the probe of each.
+
+    Parameters
+    ----------
+    phase : (rows, cols) float
+        The image; 0 beyond it [rad].
+    positions : (patterns, 2) float64
+        (y, x) of the probe's centre on the image [px].
+    probe : (side, side) complex64
+        Centred on pixel side // 2.
+    batch : int
+        How many at a time.
+
+    Yields
+    ------
+    Windows
+    """
+    side = probe.shape[0]
+    padded = np.pad(np.asarray(phase, np.float32), side)
+    whole = np.floor(positions + 0.5).astype(int)
+    spectrum, k = scipy.fft.fft2(probe), scipy.fft.fftfreq(side)
+    for first in range(0, len(positions), batch):
+        part = slice(first, first + batch)
+        away, corner = (positions - whole)[part], whole[part] - side // 2
+        ramp_y, ramp_x = (np.exp(-2j * np.pi * away[:, axis, None] * k) for axis in (0, 1))
+        probes = scipy.fft.ifft2(spectrum * ramp_y[:, :, None] * ramp_x[:, None, :])
+        rows, cols = (corner[:, axis, None] + np.arange(side) for axis in (0, 1))
+        cut = padded[side + rows[:, :, None], side + cols[:, None, :]]
+        yield Windows(
+            part, rows, cols, torch.from_numpy(cut), torch.from_numpy(probes.astype(np.complex64))
+        )
 
 
 def counted_roots(

@@ -8,12 +8,11 @@ from functools import lru_cache
 from math import pi, sqrt
 
 import numpy as np
-import scipy.fft
 import torch
 from scipy.special import gammaln
 
 from models.answers import Answers
-from models.forward import SUPPORT_THRESHOLD, central, intensity
+from models.forward import SUPPORT_THRESHOLD, central, intensity, scan_windows
 from models.lessons import VALIDATION_SEED, Lessons, Score, score
 from models.networks import PatchNetwork
 from models.unrolled import UnrolledPatch
@@ -160,18 +159,9 @@ def scan_misfits(
     (patterns,) float64
         See ``misfits``.
     """
-    side, found = probe.shape[0], np.empty(len(positions))
-    padded = np.pad(np.asarray(phase, np.float32), side)
-    whole = np.floor(positions + 0.5).astype(int)
-    spectrum, k = scipy.fft.fft2(probe), scipy.fft.fftfreq(side)
-    for first in range(0, len(positions), BATCH):
-        part = slice(first, first + BATCH)
-        away, corner = (positions - whole)[part], whole[part] + side - side // 2
-        ramp_y, ramp_x = (np.exp(-2j * np.pi * away[:, axis, None] * k) for axis in (0, 1))
-        probes = scipy.fft.ifft2(spectrum * ramp_y[:, :, None] * ramp_x[:, None, :])
-        rows, cols = (corner[:, axis, None] + np.arange(side) for axis in (0, 1))
-        windows = padded[rows[:, :, None], cols[:, None, :]]
-        found[part] = misfits(roots[part], windows, probes.astype(np.complex64), electrons)
+    found = np.empty(len(positions))
+    for part, _, _, phases, probes in scan_windows(phase, positions, probe, BATCH):
+        found[part] = misfits(roots[part], phases.numpy(), probes.numpy(), electrons)
     return found
 
 

@@ -145,12 +145,26 @@ def mean_root(mean: torch.Tensor) -> torch.Tensor:
     return mean * (mean + 0.25 + 0.75 * torch.exp(-mean)).rsqrt()
 
 
-def _covariance(probes: torch.Tensor, lit: torch.Tensor, electrons: torch.Tensor) -> torch.Tensor:
-    """(groups, head², head²): (JᵀJ + 1/variance)⁻¹ at no specimen, in closed form.
+def information(probes: torch.Tensor, lit: torch.Tensor, electrons: torch.Tensor) -> torch.Tensor:
+    """What a pattern tells of the phases: JᵀJ at no specimen, in closed form.
 
     With u = ψ/|ψ| of the empty beam, J_kj = Re(u*_k F_kj iP_j) √N / noise, and of Σ_k Re(a)Re(b) =
     ½ Σ_k Re(a*b + ab) the first part is |P|² on the diagonal, and the second the transform of u*²
     at the sum of two places.
+
+    Parameters
+    ----------
+    probes : (groups, side, side) complex64
+        Centred on pixel side // 2, Σ|P|² = 1 each.
+    lit : (groups, head, head) complex64
+        The middle of each.
+    electrons : (groups,) float32
+        Mean electrons of the beam [e].
+
+    Returns
+    -------
+    (groups, head², head²) float32
+        Fisher information of the phases [1/rad²].
     """
     head, side = lit.shape[-1], probes.shape[-1]
     waves = torch.fft.fft2(torch.fft.ifftshift(probes, dim=(-2, -1)), norm="ortho")
@@ -162,9 +176,13 @@ def _covariance(probes: torch.Tensor, lit: torch.Tensor, electrons: torch.Tensor
     lit = lit.flatten(1)
     second = (lit[:, :, None] * lit[:, None, :] * between).real
     normal = torch.diag_embed(lit.abs().square()) - second
-    normal = normal * (electrons / (2 * NOISE**2))[:, None, None]
-    prior = torch.eye(head**2, device=probes.device) / PRIOR_VARIANCE
-    matrix = normal.double() + prior
+    return normal * (electrons / (2 * NOISE**2))[:, None, None]
+
+
+def _covariance(probes: torch.Tensor, lit: torch.Tensor, electrons: torch.Tensor) -> torch.Tensor:
+    """(groups, head², head²): (JᵀJ + 1/variance)⁻¹ at no specimen."""
+    prior = torch.eye(lit.shape[-1] ** 2, device=probes.device) / PRIOR_VARIANCE
+    matrix = information(probes, lit, electrons).double() + prior
     lower, failed = torch.linalg.cholesky_ex(matrix)
     if failed.any():  # not quite positive, which a dark wave's rounding can make it
         return torch.linalg.inv(matrix).float()

@@ -3,7 +3,8 @@
 Nothing is iterated over the scan: every pattern is turned into a patch of phases on its own, in
 parallel, and the patches are stitched in one linear solve (Chang et al., Phys. Rev. Lett. 130,
 016101 (2023)). The network that comes along serves every probe; it is tested on patterns simulated
-for the dataset's own probe and dose, and trained on for a little while where that pays.
+for the dataset's own probe and dose, and trained on for a little while where that pays. What
+neighbouring patterns tell together is then added in a few rounds (``tasks.cnn_refine``).
 """
 
 import shutil
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.fft
 import torch
 import zarr
 from distributed import Client
@@ -19,17 +19,18 @@ from distributed import Client
 from gpu_kernels.stitch import stitch
 from models.forward import head_size, unit_probe
 from models.geometry import Geometry
-from models.retrieval import patch_weights, retrieve, scan_misfits
+from models.retrieval import patch_weights, retrieve
 from models.weights import load_network
 from tasks.array_files import ArrayFile, read_probe
 from tasks.calibrate import read_calibration
+from tasks.cnn_refine import PHASE, PROBE, refine
+from tasks.cnn_scene import SIDE, on_stride, places_of, roots_of, scene
 from tasks.cnn_settings import CnnError, CnnSettings
 from tasks.device import on_device, torch_device
 from tasks.network import make_network
 from tasks.object_image import along_scan
 from tasks.patterns import (
     PatternGrid,
-    choose_grid,
     given_probe,
     modelled_probe,
     probe_positions,
@@ -48,19 +49,14 @@ from tasks.store.events import (
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.units import run_units
 
-VERSION = 1
-SIDE = 32
-"""Binned pixels along a side of a pattern: what networks see."""
-DISK_RADIUS = 7.5
-"""Of the bright-field disk, in binned pixels, as near as whole bins come: twice the disk and all
-that weak scattering does to it fit into a pattern."""
+VERSION = 2
 LARGEST_HEAD = 20
 """Side of the largest patch; a probe that needs more does not fit into the window [px]."""
 SAMPLED = 4096
 """Patterns that the mean dose is taken from."""
 GENTLE = 8
 """Phases are turned to the scan's axes as e^(iφ/8): no phase that occurs then wraps."""
-NETWORK, PATCHES = "network.safetensors", "patches"
+NETWORK, PATCHES, STITCHED = "network.safetensors", "patches", "stitched"
 
 
 def cnn(
@@ -87,10 +83,12 @@ def cnn(
     -------
     manifest : Manifest
         Of the step's folder: ``phase`` (rows, cols) float32 [rad] along the axes of the scan, with
-        ``phase_y`` and ``phase_x`` [Å]; ``misfit`` (scan_y, scan_x) float32, 1 where the stitched
-        phase explains the pattern and NaN where there is none; ``network.safetensors``, what
-        retrieved it. Its summary has ``sampling`` [Å], ``bin``, ``electrons``, ``patches``,
-        ``plane`` (y, x) [rad/Å], the slope that was taken away, and all that ``make_network`` says.
+        ``phase_y`` and ``phase_x`` [Å]; ``phase_stitched``, the same before it was refined, where
+        it was; ``misfit`` (scan_y, scan_x) float32, 1 where the phase explains the pattern and NaN
+        where there is none; ``network.safetensors``, what retrieved it. Its summary has
+        ``sampling`` [Å], ``bin``, ``electrons``, ``patches``; ``plane`` (y, x) [rad/Å], the slope
+        that was taken away; ``refined``, the rounds that were kept, with ``misfit_median`` and,
+        before them, ``misfit_median_stitched``; and all that ``make_network`` says.
     reused : bool
         Whether it was there before.
 
@@ -115,13 +113,19 @@ def cnn(
         todo_units = [(*unit, slab, facts) for slab in todo]
         run_units("cnn: patches", _retrieve_slab, todo_units, client)
         (stitched,) = run_units("cnn: stitch", _stitch, [(*unit, facts)], client)
-        judged = [(*unit, slab, facts | stitched) for slab in slabs]
-        misfit = np.concatenate(run_units("cnn: misfit", _judge_slab, judged, client))
-        write_array(aside, "misfit", misfit.astype(np.float32))
-        for name in (PATCHES, "detector_phase"):
+        facts |= stitched
+        refined = refine(work, aside, settings, facts, client)
+        (placed,) = run_units("cnn: turn", _turn, [(*unit, facts)], client)
+        write_array(aside, "misfit", refined.misfit.astype(np.float32))
+        for name in (PATCHES, PHASE, STITCHED, PROBE):
             shutil.rmtree(aside / name)
-        usable = misfit[np.isfinite(misfit)]
-        return facts | stitched | {"misfit_median": float(np.median(usable))}
+        usable = refined.misfit[np.isfinite(refined.misfit)]
+        judged = {
+            "refined": refined.rounds,
+            "misfit_median": float(np.median(usable)),
+            "misfit_median_stitched": refined.before,
+        }
+        return facts | placed | judged
 
     return published(
         layout.step_folder(work, "cnn"),
@@ -134,22 +138,10 @@ def cnn(
     )
 
 
-def network_grid(geometry: Geometry, events: EventStore, aberrations: Any) -> PatternGrid:
-    """Patterns of 32 x 32 pixels with the disk as large as networks know it."""
-    bin = max(1, round(geometry.radius / DISK_RADIUS))
-    return choose_grid(geometry, aberrations, events.detector_shape, bin, SIDE)
-
-
-def _scene(work: Path) -> tuple[EventStore, Geometry, PatternGrid]:
-    geometry, aberrations, _ = read_calibration(work)
-    events = open_store(layout.event_store(work))
-    return events, geometry, network_grid(geometry, events, aberrations)
-
-
 def _make_network(work_path: str, aside: str, settings: CnnSettings) -> dict[str, Any]:
     torch.set_num_threads(1)
     work = Path(work_path)
-    events, geometry, grid = _scene(work)
+    events, geometry, grid = scene(work)
     electrons = _mean_electrons(events, grid)
     probe = _probe(work, grid, settings, electrons)
     head = head_size(probe)
@@ -196,31 +188,14 @@ def _lay_out(aside: Path, events: EventStore, head: int) -> None:
     create_array(aside, PATCHES, (rows, cols, head, head), np.float32, chunks)
 
 
-def _roots(
-    events: EventStore, grid: PatternGrid, slab: int, stride: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """√counts of a slab's usable positions, zero frequency in the middle, and which they are."""
-    first, last = events.rows(slab)
-    chosen = np.zeros(events.scan_shape, bool)
-    chosen[first:last] = ~events.unusable()[first:last]
-    chosen &= _on_stride(events.scan_shape, stride)
-    counts = read_patterns(events, grid, chosen)
-    return scipy.fft.fftshift(np.sqrt(counts, dtype=np.float32), axes=(1, 2)), chosen[first:last]
-
-
-def _on_stride(shape: tuple[int, int], stride: int) -> np.ndarray:
-    rows, cols = np.indices(shape)
-    return (rows % stride == 0) & (cols % stride == 0)
-
-
 def _retrieve_slab(
     work: str, aside: str, settings: CnnSettings, slab: int, facts: dict[str, Any]
 ) -> None:
     torch.set_num_threads(1)
-    events, _, grid = _scene(Path(work))
+    events, _, grid = scene(Path(work))
     network, _ = load_network(Path(aside) / NETWORK)
     network = network.to(torch_device())
-    roots, chosen = _roots(events, grid, slab, settings.stride)
+    roots, chosen = roots_of(events, grid, slab, settings.stride)
     patches = np.zeros((*chosen.shape, network.head, network.head), np.float32)
     patches[chosen] = retrieve(network, roots, facts["electrons"])
     first, last = events.rows(slab)
@@ -230,10 +205,10 @@ def _retrieve_slab(
 
 
 def _stitch(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any]) -> dict[str, Any]:
-    events, geometry, grid = _scene(Path(work))
+    events, geometry, grid = scene(Path(work))
     network, _ = load_network(Path(aside) / NETWORK)
-    chosen = ~events.unusable() & _on_stride(events.scan_shape, settings.stride)
-    places = _places(events, geometry)
+    chosen = ~events.unusable() & on_stride(events.scan_shape, settings.stride)
+    places = places_of(events, geometry)
     at = probe_positions(grid, geometry, (places[0][chosen], places[1][chosen]))
     margin = network.head // 2 + 2
     low = np.floor(at.min(axis=0)).astype(int) - margin
@@ -243,24 +218,30 @@ def _stitch(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any])
         on_device(patches), at - low, patch_weights(network), (int(shape[0]), int(shape[1]))
     )
     phase = np.nan_to_num(found.image).astype(np.float32)
-    write_array(aside, "detector_phase", phase)
-    turned = _turned(phase, low, geometry, grid, places)
-    flat, slope = _without_plane(turned[0])
-    for name, array in (
-        ("phase", flat), ("phase_y", turned[1]), ("phase_x", turned[2]),
-    ):  # fmt: skip
-        write_array(aside, name, array)
+    write_array(aside, PHASE, phase)
+    write_array(aside, STITCHED, phase)
+    write_array(aside, PROBE, network.probe.numpy())
     return {
         "origin": [int(low[0]), int(low[1])],
         "patches": len(at),
         "rounds": found.rounds,
-        "plane": [one / grid.sampling for one in slope],
     }
 
 
-def _places(events: EventStore, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    rows, cols = np.indices(events.scan_shape)
-    return rows * geometry.scan_step[0], cols * geometry.scan_step[1]
+def _turn(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write the phases along the axes of the scan."""
+    events, geometry, grid = scene(Path(work))
+    places = places_of(events, geometry)
+    low = np.array(facts["origin"])
+    image, y, x = _turned(read_array(aside, PHASE), low, geometry, grid, places)
+    flat, slope = _without_plane(image)
+    arrays = {"phase": flat, "phase_y": y, "phase_x": x}
+    if settings.refine:
+        own, *_ = _turned(read_array(aside, STITCHED), low, geometry, grid, places)
+        arrays["phase_stitched"] = _without_plane(own)[0]
+    for name, array in arrays.items():
+        write_array(aside, name, array)
+    return {"plane": [one / grid.sampling for one in slope]}
 
 
 def _turned(
@@ -286,21 +267,3 @@ def _without_plane(phase: np.ndarray) -> tuple[np.ndarray, list[float]]:
     plane, *_ = np.linalg.lstsq(design, phase.ravel().astype(float), rcond=None)
     flat = (phase.ravel() - design @ plane).reshape(phase.shape)
     return flat.astype(np.float32), [float(plane[1]), float(plane[2])]
-
-
-def _judge_slab(
-    work: str, aside: str, settings: CnnSettings, slab: int, facts: dict[str, Any]
-) -> np.ndarray:
-    """(rows, cols) float64: misfit of each position of a slab, NaN where nothing was recorded."""
-    torch.set_num_threads(1)
-    events, geometry, grid = _scene(Path(work))
-    network, _ = load_network(Path(aside) / NETWORK)
-    roots, chosen = _roots(events, grid, slab)
-    first, last = events.rows(slab)
-    places = (axis[first:last][chosen] for axis in _places(events, geometry))
-    at = probe_positions(grid, geometry, tuple(places)) - facts["origin"]
-    phase = read_array(aside, "detector_phase")
-    found = scan_misfits(roots, phase, at, network.probe.numpy(), facts["electrons"])
-    misfit = np.full(chosen.shape, np.nan)
-    misfit[chosen] = found
-    return misfit

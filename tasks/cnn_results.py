@@ -1,6 +1,7 @@
 """What the network leaves for the results: its phase, how far to trust it, and what to know."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -32,7 +33,8 @@ def cnn_variables(work: Path, manifest: Manifest) -> xr.Dataset:
     -------
     xarray.Dataset
         ``cnn_phase`` [rad] over (y_cnn, x_cnn) [Å], along the axes of the scan; ``cnn_misfit``
-        over (y, x).
+        over (y, x); ``cnn_phase_stitched``, what the network alone had to say, where the phase was
+        refined.
     """
     folder = layout.step_folder(work, "cnn")
     variables: dict[str, Variable] = {
@@ -49,6 +51,11 @@ def cnn_variables(work: Path, manifest: Manifest) -> xr.Dataset:
         "y_cnn": (read_array(folder, "phase_y"), "slow scan axis", "Å"),
         "x_cnn": (read_array(folder, "phase_x"), "fast scan axis", "Å"),
     }
+    if manifest.parameters["refine"]:
+        variables["cnn_phase_stitched"] = (
+            ("y_cnn", "x_cnn"), read_array(folder, "phase_stitched"),
+            "phase from the neural network, before it was refined", "rad",
+        )  # fmt: skip
     return labelled(variables, axes, "cnn", manifest)
 
 
@@ -67,6 +74,8 @@ def cnn_flags(work: Path, manifest: Manifest) -> list[dict[str, str]]:
     if facts["error"] > POOR * facts["floor"]:
         flags[0]["level"] = "warn"
         flags[0]["text"] += " Train it longer, cnn: {train: always, steps: …}."
+    if manifest.parameters["refine"]:
+        flags.append(_refinement(facts))
     misfit = read_array(layout.step_folder(work, "cnn"), "misfit")
     misfit = misfit[np.isfinite(misfit)]
     share = float(np.mean(misfit > UNTRUSTED))
@@ -76,3 +85,18 @@ def cnn_flags(work: Path, manifest: Manifest) -> list[dict[str, str]]:
             f"{UNTRUSTED:g} times worse than counting noise allows; see cnn_misfit. Strong "
             "scattering, or a wrong probe."})  # fmt: skip
     return flags
+
+
+def _refinement(facts: dict[str, Any]) -> dict[str, str]:
+    before, after = (f"{facts[f'misfit_median{of}']:.3g}" for of in ("_stitched", ""))
+    if not facts["refined"]:
+        text = (
+            f"Fitting the network's phase to all patterns did not bring its misfit, {before}, "
+            "down; it stands as stitched. Strong scattering, or a wrong probe."
+        )
+        return {"flag": "network refinement", "level": "warn", "text": text}
+    text = (
+        f"{facts['refined']} rounds of fitting the network's phase to all patterns took the median "
+        f"misfit from {before} to {after}; cnn_phase_stitched is the phase before."
+    )
+    return {"flag": "network refinement", "level": "ok", "text": text}

@@ -47,6 +47,8 @@ class CnnSettings:
     """``aberrations``, ``vacuum`` (its amplitude, with the calibrated phases), or a file."""
     stride: int = 1
     """Take every so many positions of the scan along both axes."""
+    refine: int = 4
+    """Steps on the likelihood of all patterns, from the stitched patches."""
 
     @property
     def parameters(self) -> dict[str, Any]:

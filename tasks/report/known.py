@@ -43,6 +43,12 @@ KNOWN = {
         "Good: agrees with the other phases and has no seams; patch borders or invented regularity "
         "speak of data unlike those that the network was trained on.",
     ),
+    "cnn_phase_stitched": Kind(
+        "Phase, neural network alone",
+        PHASES,
+        "Good: agrees with the network's refined phase but for grain; what differs widely, the "
+        "network did not know from its training.",
+    ),
     "epie_phase": Kind("Phase, iterative ptychography (ePIE)", PHASES, PHASE_CAPTION),
     "wpo_wiener_phase": Kind(
         "Phase, full weak-phase estimate, Wiener-weighted",

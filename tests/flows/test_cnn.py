@@ -61,12 +61,25 @@ def test_the_network_sees_the_specimen(recording, tmp_path):
         + (results["sector_mask"].values != 0).sum()
     )
     assert 0.9 < np.nanmedian(misfit) < 1.5
+    # All patterns together explain themselves better than each alone.
+    assert results["cnn_phase_stitched"].dims == phase.dims
+    assert "rounds of fitting" in (folder / "report.html").read_text()
     assert "neural network" in (folder / "report.html").read_text()
     assert (folder / "images" / "cnn_phase.tif").exists()
 
     again = night(wanted)
     assert again["status"] == "unchanged"
     assert again["data"] == row["data"]
+
+
+def test_a_refinement_that_explains_less_is_not_kept(recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.cnn_refine.improved", lambda phase, *_: (3 * phase).astype("f4"))
+    row = night(job(recording, tmp_path / "out"))
+    assert row["status"] == "ok", row["reason"]
+    folder = tmp_path / "out" / "scan"
+    results = xr.open_zarr(folder / "results.zarr", chunks=None)
+    np.testing.assert_array_equal(results["cnn_phase"], results["cnn_phase_stitched"])
+    assert "it stands as stitched" in (folder / "report.html").read_text()
 
 
 def test_a_machine_without_torch_refuses_before_any_work(recording, tmp_path, monkeypatch):

@@ -1,0 +1,112 @@
+"""The stitched phase against all patterns together: how well it explains them, and a better one.
+
+Each round reads every pattern once, slab by slab: for its misfit, which says how far the phase is
+to be trusted there, and for what it would have changed (``models.joint_phase``). A round that does
+not bring the misfit down is not kept.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from distributed import Client
+
+from models.joint_phase import Score, improved, score_of
+from models.retrieval import scan_misfits
+from tasks.cnn_scene import on_stride, places_of, roots_of, scene
+from tasks.cnn_settings import CnnSettings
+from tasks.device import torch_device
+from tasks.patterns import probe_positions
+from tasks.store.events import read_array, write_array
+from tasks.units import run_units
+
+PHASE, PROBE = "detector_phase", "probe"
+"""Arrays in the step's folder, in the patterns' frame, while it is at work."""
+
+
+class Refined(NamedTuple):
+    """What the rounds came to; the phase lies in the folder."""
+
+    misfit: np.ndarray
+    """(scan_y, scan_x) float64: 1 where counting noise explains it, NaN without a frame."""
+    rounds: int
+    """That were kept."""
+    before: float
+    """Median misfit of the network's own phase."""
+
+
+def refine(
+    work: Path, aside: Path, settings: CnnSettings, facts: dict[str, Any], client: Client | None
+) -> Refined:
+    """Judge the phase in the step's folder, and replace it by more likely ones.
+
+    Parameters
+    ----------
+    work, aside : Path
+        Folder of the dataset's steps, and that of this one.
+    settings : CnnSettings
+        Which positions make the phase, and how many rounds are asked for.
+    facts : dict
+        ``origin`` of the phase [px] and ``electrons`` of a pattern.
+    client : Client, optional
+        As for every step.
+    """
+    slabs = range(scene(work)[0].slabs)
+    wanted, kept = settings.refine, None
+    phase, before = read_array(aside, PHASE), 0.0
+    for number in range(wanted + 1):
+        last = number == wanted
+        units = [(str(work), str(aside), settings, facts, slab, last) for slab in slabs]
+        seen = run_units("cnn: misfit" if last else "cnn: refine", _see_slab, units, client)
+        misfit = np.concatenate([one for one, _ in seen])
+        if kept is None:
+            before = float(np.nanmedian(misfit))
+        elif not _mean(misfit, settings) < _mean(kept, settings):
+            write_array(aside, PHASE, phase)
+            return Refined(kept, number - 1, before)
+        kept, phase = misfit, read_array(aside, PHASE)
+        if not last:
+            scores = [score for _, score in seen if score is not None]
+            unit = str(work), str(aside), settings, facts, scores
+            run_units("cnn: solve", _improve, [unit], client)
+    assert kept is not None
+    return Refined(kept, wanted, before)
+
+
+def _mean(misfit: np.ndarray, settings: CnnSettings) -> float:
+    """Over the positions that the phase is made from."""
+    return float(np.nanmean(misfit[on_stride(misfit.shape, settings.stride)]))
+
+
+def _see_slab(
+    work: str, aside: str, settings: CnnSettings, facts: dict[str, Any], slab: int, last: bool
+) -> tuple[np.ndarray, Score | None]:
+    """(rows, cols) misfits of a slab, NaN where nothing was recorded, and what it would change."""
+    torch.set_num_threads(1)
+    events, geometry, grid = scene(Path(work))
+    roots, chosen = roots_of(events, grid, slab)
+    first, end = events.rows(slab)
+    places = (axis[first:end][chosen] for axis in places_of(events, geometry))
+    at = probe_positions(grid, geometry, tuple(places)) - facts["origin"]
+    phase, probe = read_array(aside, PHASE), read_array(aside, PROBE)
+    misfit = np.full(chosen.shape, np.nan)
+    misfit[chosen] = scan_misfits(roots, phase, at, probe, facts["electrons"])
+    used = on_stride(events.scan_shape, settings.stride)[first:end][chosen]
+    if last or not used.any():
+        return misfit, None
+    return misfit, score_of(roots[used], phase, at[used], probe, facts["electrons"], torch_device())
+
+
+def _improve(
+    work: str, aside: str, settings: CnnSettings, facts: dict[str, Any], scores: list[Score]
+) -> None:
+    torch.set_num_threads(1)
+    events, geometry, grid = scene(Path(work))
+    chosen = ~events.unusable() & on_stride(events.scan_shape, settings.stride)
+    places = (axis[chosen] for axis in places_of(events, geometry))
+    at = probe_positions(grid, geometry, tuple(places)) - facts["origin"]
+    phase, probe = read_array(aside, PHASE), read_array(aside, PROBE)
+    write_array(
+        aside, PHASE, improved(phase, scores, at, probe, facts["electrons"], torch_device())
+    )

@@ -1,0 +1,56 @@
+"""What the units of the step ``cnn`` see: patterns as networks know them, and where they lie."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.fft
+
+from models.geometry import Geometry
+from tasks.calibrate import read_calibration
+from tasks.patterns import PatternGrid, choose_grid, read_patterns
+from tasks.store import layout
+from tasks.store.events import EventStore, open_store
+
+SIDE = 32
+"""Binned pixels along a side of a pattern: what networks see."""
+DISK_RADIUS = 7.5
+"""Of the bright-field disk, in binned pixels, as near as whole bins come: twice the disk and all
+that weak scattering does to it fit into a pattern."""
+
+
+def scene(work: Path) -> tuple[EventStore, Geometry, PatternGrid]:
+    """Events, geometry and grid of a dataset."""
+    geometry, aberrations, _ = read_calibration(work)
+    events = open_store(layout.event_store(work))
+    return events, geometry, network_grid(geometry, events, aberrations)
+
+
+def network_grid(geometry: Geometry, events: EventStore, aberrations: Any) -> PatternGrid:
+    """Patterns of 32 x 32 pixels with the disk as large as networks know it."""
+    bin = max(1, round(geometry.radius / DISK_RADIUS))
+    return choose_grid(geometry, aberrations, events.detector_shape, bin, SIDE)
+
+
+def roots_of(
+    events: EventStore, grid: PatternGrid, slab: int, stride: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """√counts of a slab's usable positions, zero frequency in the middle, and which they are."""
+    first, last = events.rows(slab)
+    chosen = np.zeros(events.scan_shape, bool)
+    chosen[first:last] = ~events.unusable()[first:last]
+    chosen &= on_stride(events.scan_shape, stride)
+    counts = read_patterns(events, grid, chosen)
+    return scipy.fft.fftshift(np.sqrt(counts, dtype=np.float32), axes=(1, 2)), chosen[first:last]
+
+
+def on_stride(shape: tuple[int, int], stride: int) -> np.ndarray:
+    """(scan_y, scan_x) bool: every so many positions along both axes."""
+    rows, cols = np.indices(shape)
+    return (rows % stride == 0) & (cols % stride == 0)
+
+
+def places_of(events: EventStore, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """(y, x) of each scan position along the scan's axes [Å]."""
+    rows, cols = np.indices(events.scan_shape)
+    return rows * geometry.scan_step[0], cols * geometry.scan_step[1]
