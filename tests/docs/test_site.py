@@ -51,7 +51,7 @@ def site(tmp_path_factory):
 @pytest.mark.timeout(600)
 def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
     pages = {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
-    assert {"physics.html", "job.html"} <= {path.name for path in pages}
+    assert {"tutorial.html", "physics.html", "job.html"} <= {path.name for path in pages}
     dead, foreign = [], []
     for path, page in pages.items():
         foreign += [f"{path.name}: {one}" for one in page.loaded if "//" in one]
