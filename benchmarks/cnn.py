@@ -28,6 +28,7 @@ from models.probe_family import OneProbe
 from models.retrieval import for_probe, patch_weights, retrieve
 from models.specimens import build_specimen
 from models.training import Recipe, begin, fit_ridge, train
+from models.unrolled import UnrolledPatch
 from models.weights import load_network
 from tasks.network import SHIPPED
 
@@ -74,7 +75,7 @@ def scanned(
 
 def compared(image: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Root mean square error [rad], correlation, slope and mean ring correlation."""
-    a, b = (_flat(field[INSIDE:-INSIDE, INSIDE:-INSIDE]) for field in (image, truth))
+    a, b = (flat(field[INSIDE:-INSIDE, INSIDE:-INSIDE]) for field in (image, truth))
     curve = fourier_ring_correlation(a, b)
     return {
         "rms": float(np.sqrt(np.mean((a - b) ** 2))),
@@ -84,7 +85,8 @@ def compared(image: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     }
 
 
-def _flat(field: np.ndarray) -> np.ndarray:
+def flat(field: np.ndarray) -> np.ndarray:
+    """The same without its plane, which no pattern tells."""
     y, x = np.indices(field.shape).reshape(2, -1)
     design = np.stack([np.ones(y.size), y, x], axis=1)
     plane, *_ = np.linalg.lstsq(design, field.ravel(), rcond=None)
@@ -174,6 +176,12 @@ def main() -> None:
                 f"trained {chosen.steps} steps in {time.process_time() - start:.0f} s of CPU",
                 flush=True,
             )
+        if "scratch" in chosen.methods:
+            start = time.process_time()
+            fresh = UnrolledPatch(probe, electrons)
+            networks["scratch"] = trained_for(probe, electrons, chosen.steps, fresh)
+            seconds = time.process_time() - start
+            print(f"from scratch {chosen.steps} steps in {seconds:.0f} s of CPU", flush=True)
         if "ridge" in chosen.methods:
             lessons = Lessons(training_atlas(0), OneProbe(probe), (electrons, electrons))
             ridge = LinearPatch(probe, electrons)
@@ -192,7 +200,7 @@ def _compare(name, probe, raw, networks, electrons, chosen, stride) -> None:
     size = int(positions.max()) + 1
     known = truth[SIDE : SIDE + size, SIDE : SIDE + size]
     label = f"{name:9} dose {electrons / ELECTRONS:<5g} stride {stride}"
-    print(f"{label} truth std {_flat(known).std():.3f} rad, {len(counts)} patterns", flush=True)
+    print(f"{label} truth std {flat(known).std():.3f} rad, {len(counts)} patterns", flush=True)
     images = {"truth": known}
     for method, network in networks.items():
         image, patches, a, b = by_network(network, counts, positions, electrons, size)
@@ -212,7 +220,7 @@ def _compare(name, probe, raw, networks, electrons, chosen, stride) -> None:
         images["epie"] = phase
         _line(label, "epie", compared(phase, known), f"{time.process_time() - start:.1f} s")
     if chosen.save is not None:
-        np.savez(chosen.save.with_stem(f"{chosen.save.stem}_{name}"), **images)
+        np.savez(chosen.save.with_stem(f"{chosen.save.stem}_{name}_{stride}"), **images)
 
 
 def _line(label: str, method: str, found: dict[str, float], rest: str) -> None:

@@ -35,11 +35,14 @@ def train(
         Path | None, typer.Option(help="A network (.safetensors) to begin with.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="A folder of pictures to learn from besides.")
+        Path | None, typer.Option(help="A folder or Zarr array of pictures to learn from besides.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides all.", show_default="0")] = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="The recipe of Chang et al.: SGD, dropout, batch 16.")
+    ] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Convolutions in bfloat16, where that is faster.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu")] = None,
     as_json: Annotated[
@@ -65,6 +68,7 @@ def train(
         "images": None if images is None else str(images),
         "seed": seed,
         "paper": paper,
+        "half": half,
         "device": device,
     }
     try:

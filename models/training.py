@@ -41,6 +41,8 @@ class Recipe:
     """Part of the steps in which the learning rate rises."""
     clip: float | None = 1.0
     """Greatest norm of a gradient."""
+    half: bool = False
+    """Convolutions and products of matrices in bfloat16; weights and transforms stay float32."""
     validations: int = 20
     patience: int = 8
     """Stop after so many validations without a better one, and keep the best."""
@@ -237,7 +239,9 @@ def _learn(
         group["lr"] = recipe.rate(state.step)
     # Dropout draws from here, so that it too depends on the step alone.
     torch.manual_seed(lessons.seed * 1_000_003 + lesson)
-    loss = objective(lessons.lesson(lesson, recipe.groups, recipe.patterns, device))
+    taught = lessons.lesson(lesson, recipe.groups, recipe.patterns, device)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.half):
+        loss = objective(taught)
     state.optimiser.zero_grad()
     loss.backward()
     if recipe.clip is not None:

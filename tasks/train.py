@@ -53,9 +53,11 @@ class TrainSettings:
     """Least and greatest electrons of a pattern [e]."""
     seed: int = 0
     images: str | None = None
-    """A folder of pictures that are added to those that come along."""
+    """A folder or Zarr array of pictures that are added to those that come along."""
     paper: bool = False
     """Train as Chang et al. did."""
+    half: bool = False
+    """Convolutions and products of matrices in bfloat16."""
     steps: int | None = None
     minutes: float | None = None
     """Train for about so long, where the steps are not given."""
@@ -161,7 +163,7 @@ def train_to_file(
 
 
 def _recipe(settings: TrainSettings, network: PatchNetwork, lessons: Lessons) -> Recipe:
-    recipe = PAPER if settings.paper else Recipe()
+    recipe = replace(PAPER if settings.paper else Recipe(), half=settings.half)
     if settings.paper:
         return recipe if settings.steps is None else replace(recipe, steps=settings.steps)
     if settings.probe is None:

@@ -1,9 +1,12 @@
 """Training as a user asks for it: settings, pictures, a checkpoint, a card and a page."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
+import zarr
 from PIL import Image
 
 from models.training import Recipe
@@ -67,6 +70,34 @@ def test_the_ridge_is_fitted_at_once():
 def test_contradictions_are_refused(settings, said):
     with pytest.raises(TrainError, match=said):
         train_network(settings)
+
+
+def test_half_precision_learns_nearly_the_same_and_keeps_whole_weights():
+    settings = TrainSettings(probe=focused_probe(), doses=(2e4, 2e4), steps=6)
+    whole, half = train_network(settings), train_network(replace(settings, half=True))
+    assert half.card["recipe"]["half"]
+    assert half.card["validation"]["l1"] == pytest.approx(whole.card["validation"]["l1"], rel=0.1)
+    sides = list(zip(whole.network.parameters(), half.network.parameters(), strict=True))
+    assert all(two.dtype == torch.float32 for _, two in sides)
+    assert not all(torch.equal(one, two) for one, two in sides)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_own_pictures_of_a_zarr_array_are_read_one_by_one(tmp_path, whole):
+    pictures = np.random.default_rng(0).random((3, 90, 80)).astype(np.float32)
+    if whole:
+        zarr.save_array(tmp_path / "own.zarr", pictures)
+    else:
+        group = zarr.open_group(tmp_path / "own.zarr", mode="w")
+        group.create_array("b", data=pictures[1:])
+        group.create_array("a", data=pictures[0])
+    np.testing.assert_array_equal(read_pictures(tmp_path / "own.zarr"), pictures)
+    zarr.save_array(tmp_path / "bad.zarr", pictures[:, :9])
+    with pytest.raises(PictureError, match=r"bad\.zarr, picture 0: has the shape"):
+        read_pictures(tmp_path / "bad.zarr")
+    zarr.save_array(tmp_path / "flat.zarr", pictures[0, 0])
+    with pytest.raises(PictureError, match=r"flat\.zarr: holds float32 of shape \(80,\)"):
+        read_pictures(tmp_path / "flat.zarr")
 
 
 def test_own_pictures_are_read_grey_and_in_order(tmp_path):
