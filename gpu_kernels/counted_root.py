@@ -7,9 +7,13 @@ phase would come out a third too small at four electrons a pixel of the disk. Co
 g(μ) = E√n itself, what is found is that of many electrons.
 """
 
+import math
+from types import FunctionType
+
 import numpy as np
 from numba import cuda, njit
 
+sqrt = np.sqrt
 HALF, QUARTER, ONE, TWO = (np.float32(value) for value in (0.5, 0.25, 1.0, 2.0))
 SEVEN, EIGHTH, ALMOST_3 = (np.float32(value) for value in (7.0, 0.125, 2.875))
 
@@ -34,9 +38,12 @@ def counted_root(mu):
     low = (mu + ALMOST_3) * mu + SEVEN
     h = top / low
     bend = (HALF * mu + EIGHTH - h * (TWO * mu + ALMOST_3)) / low
-    s = ONE / np.sqrt(mu + h)
+    s = ONE / sqrt(mu + h)
     return mu * s, s - HALF * mu * (ONE + bend) * s * s * s
 
 
 counted_root_cpu = njit(inline="always", fastmath={"contract", "nsz", "nnan", "ninf"})(counted_root)
-counted_root_gpu = cuda.jit(device=True)(counted_root)
+# CUDA's compiler knows the root of a number, and not that of NumPy, which takes arrays as well.
+counted_root_gpu = cuda.jit(device=True)(
+    FunctionType(counted_root.__code__, globals() | {"sqrt": math.sqrt})
+)

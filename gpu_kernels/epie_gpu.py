@@ -5,7 +5,7 @@ of the batch, so that a result repeats to the bit. Batches too large for the dev
 parts. Without CuPy, in the simulator, the transforms are SciPy's on the host.
 """
 
-from math import pi
+from math import pi, sqrt
 
 import numpy as np
 import scipy.fft
@@ -223,7 +223,7 @@ def _replace_kernel(waves, patterns, chosen, weight, columns):
             wave = waves[p, k, j]
             model = np.float32(wave.real * wave.real + wave.imag * wave.imag)
             root, slope = counted_root_gpu(model)
-            rest = (np.sqrt(np.float32(patterns[chosen[p], k, j])) - root) * weight[k, j]
+            rest = (sqrt(np.float32(patterns[chosen[p], k, j])) - root) * weight[k, j]
             total += rest * rest
             waves[p, k, j] = wave * (np.float32(2) * slope * rest)
         columns[p, j] = total
@@ -315,7 +315,7 @@ def _step_kernel(waves, moved_y, moved_x, patterns, chosen, weight, sums):
             along = 2 * slope * weight[k, j]
             slope_y = (wave.real * down.real + wave.imag * down.imag) * along
             slope_x = (wave.real * right.real + wave.imag * right.imag) * along
-            rest = np.sqrt(np.float64(patterns[chosen[p], k, j])) - root
+            rest = sqrt(np.float64(patterns[chosen[p], k, j])) - root
             yy, yx, xx = yy + slope_y**2, yx + slope_y * slope_x, xx + slope_x**2
             y, x = y + slope_y * rest, x + slope_x * rest
         sums[p, j, 0], sums[p, j, 1], sums[p, j, 2] = yy, yx, xx

@@ -169,7 +169,7 @@ def _to_integers_gpu(values, rows, parts, scale):
     for pixel in range(values.shape[0]):
         for part in range(2):
             turned = values[pixel, row, col, part] * factor
-            parts[pixel, at, col, part] = np.int16(np.rint(turned))
+            parts[pixel, at, col, part] = np.int16(round(turned))
 
 
 def add_faded_power(spectrum: Array, power: Array) -> None:

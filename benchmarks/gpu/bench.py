@@ -166,8 +166,11 @@ def moved_there(*arrays: np.ndarray) -> list[Array]:
 
 @cuda.jit
 def _multiply_add_kernel(factor, out):
-    # Eight chains that wait for nothing but themselves keep the units busy.
-    a = b = c = d = e = f = g = h = factor
+    # Eight chains that wait for nothing but themselves keep the units busy; each from a number of
+    # its own, or the compiler would make one of them.
+    a = factor
+    b, c, d = a * factor, a + factor, a - np.float32(1)
+    e, f, g, h = b * factor, c * factor, d * factor, d * d
     for _ in range(STEPS):
         a = a * factor + factor
         b = b * factor + factor
