@@ -38,7 +38,7 @@ def _section(name: str, command: Any) -> str:
     lines = [f"## {name}", "", _prose(command.help), "", "```sh", usage, "```", ""]
     rows = [(f"`{_argument(one)}`", "needed" if one.required else "", one) for one in arguments]
     rows += [(f"`{', '.join(one.opts)}`", _default(one), one) for one in options]
-    lines += ["| | default | |", "|---|---|---|"]
+    lines += ["| option | default | meaning |", "|---|---|---|"]
     lines += [f"| {what} | {default} | {_cell(one.help)} |" for what, default, one in rows]
     return "\n".join([*lines, ""])
 

@@ -28,6 +28,7 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]
 nb_execution_mode = "off"  # notebooks keep their outputs; the tests run them anew
 nb_merge_streams = True
+smartquotes = False  # which would make a dash of --json
 copybutton_prompt_text = "$ "
 
 # The reference of the Python functions --------------------------------------------------------
