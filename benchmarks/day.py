@@ -25,7 +25,8 @@ from flows.reprocess import reprocess
 from tasks.units import reporting
 
 SCANS, SIDE, EVENTS = 115, 1024, 2000
-CORES = 2
+CORES, GPU_CORES = 2, 16
+"""Cores of the small machine, and beside a GPU."""
 NIGHT = 12 * 3600
 """Seconds of a night."""
 STORAGE = 1e9
@@ -83,7 +84,18 @@ def main() -> None:
         f"A day of {SCANS} scans on {CORES} cores: {SCANS * scan / 3600:.1f} h; a night has "
         f"{NIGHT / 3600:.0f} h. Most of it: {max(whole, key=lambda name: whole[name])}.\n"
         f"Reading {SCANS * read / 1e12:.2f} TB at {STORAGE / 1e9:.0f} GB/s: "
-        f"{SCANS * read / STORAGE / 60:.0f} min."
+        f"{SCANS * read / STORAGE / 60:.0f} min.\n"
+    )
+    # Recordings are read while they are ingested. What the device does is less than what its host
+    # cannot be rid of: so at most all that cores do, at least nothing of what is wired to a device.
+    ingest = max(read / STORAGE, whole["ingest"] / GPU_CORES)
+    most = ingest + (shared - whole["ingest"]) / GPU_CORES + alone
+    least = ingest + whole[REST]
+    print(
+        f"One GPU beside {GPU_CORES} cores, projected, not measured: {SCANS * least / 3600:.2f} h, "
+        f"were the device no time at all, to {SCANS * most / 3600:.2f} h, were it of no use. A "
+        f"scan is at least {read / STORAGE:.1f} s of storage and {whole[REST]:.1f} s of one core "
+        f"for: {REST}."
     )
 
 
