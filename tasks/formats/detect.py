@@ -12,6 +12,7 @@ from tasks.formats.arrays import Hdf5Recording, NpyRecording, ZarrRecording
 from tasks.formats.blockfile import BlockFileRecording
 from tasks.formats.eer import COMPRESSIONS, EerRecording
 from tasks.formats.hdf5 import first_line, open_hdf5
+from tasks.formats.raw_csr import RawCsrRecording, is_raw_csr
 from tasks.formats.raw_sectors import Counting, RawRecording
 from tasks.formats.recording import Recording, RecordingError
 from tasks.formats.rosetta import RosettaRecording, reader_by_mark, reader_by_name
@@ -22,9 +23,9 @@ HDF5, NPY, BLOCK = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"IMGBLO"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 SUPPORTED = (
-    "electron-counted HDF5 (stempy), raw sectors of the 4D Camera, .eer, dense HDF5 (EMD, "
-    "py4DSTEM, ARINA), Zarr and npy arrays, and what rosettasciio reads: MIB, DM3 and DM4, EMPAD, "
-    "BLO, MRC, TVIPS, SER, TIFF, Velox EMD"
+    "electron-counted HDF5 (stempy), raw sectors of the 4D Camera, .eer, raw_csr "
+    "(LiberTEM), dense HDF5 (EMD, py4DSTEM, ARINA), Zarr and npy arrays, and what rosettasciio "
+    "reads: MIB, DM3 and DM4, EMPAD, BLO, MRC, TVIPS, SER, TIFF, Velox EMD"
 )
 OPTIONS = {
     "array": "names an array among several",
@@ -101,6 +102,10 @@ def open_recording(
         _refuse(name, "events, not dense values", threshold=threshold)
         _refuse(name, "whole pixels", upsampling=upsampling if upsampling > 1 else None)
         return StempyRecording(name, out_of_range=out_of_range, **common)
+    if kind == "csr":
+        _refuse(name, "events, not dense values", array=array, threshold=threshold)
+        _refuse(name, "whole pixels", upsampling=upsampling if upsampling > 1 else None)
+        return RawCsrRecording(name, out_of_range=out_of_range, **common)
     if kind == "eer":
         _refuse(name, "the events of one scan", array=array, threshold=threshold)
         return EerRecording(name, upsampling=upsampling, **common)
@@ -120,7 +125,7 @@ def open_recording(
 
 
 def _kind(path: str, array: str | None) -> str:
-    """``raw``, ``counted``, ``hdf5``, ``zarr``, ``npy``, ``eer``, or rosettasciio's reader."""
+    """Of which kind a path is; for what rosettasciio reads, the name of its reader."""
     if os.path.exists(path) and scan_files(path):
         return "raw"
     head = _head(path)
@@ -136,6 +141,8 @@ def _kind(path: str, array: str | None) -> str:
         return "eer" if _is_eer(path) else "tiff"
     if head.startswith(b"HDR") and Path(path).with_suffix(".mib").exists():
         return f"quantumdetector:{Path(path).with_suffix('.mib')}"
+    if is_raw_csr(path):
+        return "csr"
     reader = reader_by_mark(head) or reader_by_name(path)
     if reader is None:
         raise RecordingError(

@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tasks.formats.raw_csr import array_files, is_raw_csr
 from tasks.formats.sector_files import scan_files
 from tasks.store.publish import hash_file, hash_of, write_json
 
@@ -82,6 +83,8 @@ def _files(path: Path) -> list[Path]:
         raise ValueError(f"{path}: this is no regular file.")
     if raw := scan_files(path):
         return raw
+    if path.is_file() and is_raw_csr(str(path)):
+        return [path, *array_files(path)]
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     if not files:
         raise ValueError(f"{path}: this is a folder, and no Zarr: it holds no file.")
