@@ -1,7 +1,7 @@
 """LiberTEM's ``raw_csr``: a small TOML file beside three raw arrays of a sparse matrix.
 
 Row ``n`` of the matrix is the frame of scan position ``n``: its pixels ``row · cols + col`` stand
-in ``indices`` from ``indptr[n]`` to ``indptr[n + 1]``, and how often each was hit stands in ``data``.
+in ``indices`` from ``indptr[n]`` to ``indptr[n + 1]``, and how often each was hit in ``data``.
 LiberTEM does not look whether these lie within the files and the frame; here they must.
 """
 
