@@ -244,10 +244,10 @@ class CnnOptions(Options):
     train: Literal["auto", "always", "never"] = "auto"
     """Whether it is first trained for the dataset's probe and dose: where its error is above
     `threshold`, always, or never."""
-    threshold: float = Field(default=0.75, gt=0)
+    threshold: float = Field(default=0.6, gt=0)
     """For `auto`: so many times the error that counting noise alone leaves."""
-    steps: int = Field(default=300, ge=1, le=1_000_000)
-    """Of that training; 256 patterns each."""
+    steps: int = Field(default=1500, ge=1, le=1_000_000)
+    """Of that training; 256 patterns each, a tenth of a second of one core or more."""
     stride: int = Field(default=1, ge=1, le=64, examples=[2])
     """Take every so many scan positions along both axes."""
     refine: int = Field(default=4, ge=0, le=20, examples=[0])

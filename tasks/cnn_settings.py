@@ -19,9 +19,9 @@ class NetworkSettings:
     """A safetensors file; None: the one that comes along."""
     train: str = "auto"
     """``never``, ``always``, or ``auto``: where its error is above a threshold."""
-    threshold: float = 0.75
+    threshold: float = 0.6
     """For ``auto``: so many times the error that counting noise alone leaves."""
-    steps: int = 300
+    steps: int = 1500
     """Of the training for the probe."""
 
     @property
