@@ -34,7 +34,7 @@ from tasks.network import SHIPPED
 
 PIXEL, STEP, SIDE, ELECTRONS = 0.286, 0.8696, 32, 27_882.0
 """Å, px, px, e: those of the published h-BN scan."""
-MARGIN = 6
+MARGIN = SIDE // 2
 """Around the scan, which the probe's edge still lights [px]."""
 INSIDE = 8
 """Margin of the comparison [px]."""
@@ -207,7 +207,7 @@ def _compare(name, probe, raw, networks, electrons, chosen, stride) -> None:
         images[method] = image
         error = patch_error(patches, truth, positions, probe)
         _line(label, method, compared(image, known), f"L1 {error:.4f}  {a:.1f} + {b:.1f} s")
-        if chosen.refine and method != "ridge":
+        if chosen.refine:
             fitted, seconds = refined(image, counts, positions, probe, electrons, chosen.refine)
             images[f"{method}, refined"] = fitted
             _line(label, f"{method}, refined", compared(fitted, known), f"{seconds:.1f} s")

@@ -18,7 +18,7 @@ from models.unrolled import information
 
 BACKGROUND = 0.2
 """Electrons that may always hit a pixel: a single one in the dark does not outweigh the disk."""
-DAMPING = 0.01
+DAMPING = 0.003
 """Of the greatest information of a pixel, what is added to each: what no pattern tells stays."""
 STEP = 0.8
 """Part of the solved change that is made: a specimen's patterns tell more than one without, by up

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import zarr
 from distributed import Client
+from scipy.ndimage import distance_transform_edt
 
 from gpu_kernels.stitch import stitch
 from models.forward import head_size, unit_probe
@@ -210,14 +211,14 @@ def _stitch(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any])
     chosen = ~events.unusable() & on_stride(events.scan_shape, settings.stride)
     places = places_of(events, geometry)
     at = probe_positions(grid, geometry, (places[0][chosen], places[1][chosen]))
-    margin = network.head // 2 + 2
+    margin = SIDE // 2
     low = np.floor(at.min(axis=0)).astype(int) - margin
     shape = np.ceil(at.max(axis=0)).astype(int) + margin - low
     patches = read_array(aside, PATCHES)[chosen]
     found = stitch(
         on_device(patches), at - low, patch_weights(network), (int(shape[0]), int(shape[1]))
     )
-    phase = np.nan_to_num(found.image).astype(np.float32)
+    phase = _filled(found.image).astype(np.float32)
     write_array(aside, PHASE, phase)
     write_array(aside, STITCHED, phase)
     write_array(aside, PROBE, network.probe.numpy())
@@ -226,6 +227,13 @@ def _stitch(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any])
         "patches": len(at),
         "rounds": found.rounds,
     }
+
+
+def _filled(image: np.ndarray) -> np.ndarray:
+    """The image with the nearest value where no patch saw anything: an edge there would scatter."""
+    unseen = ~np.isfinite(image)
+    nearest = distance_transform_edt(unseen, return_distances=False, return_indices=True)
+    return image[tuple(nearest)]
 
 
 def _turn(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any]) -> dict[str, Any]:
