@@ -1,6 +1,7 @@
 """The benchmarks of a GPU run in the simulator, refuse without a device, need kernels alone."""
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
@@ -45,6 +46,17 @@ def test_without_a_device_it_says_so_and_what_to_do():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.timeout(300)
+def test_every_kernel_compiles_or_the_compiler_is_missed():
+    done = run("compile", False)
+    if importlib.util.find_spec("numba_cuda") is None:
+        assert done.returncode == 2
+        assert "numba-cuda is not installed" in done.stderr
+    else:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(done.stdout.splitlines()) > 10
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_scripts_need_nothing_but_kernels_and_models(path):
     for node in ast.walk(ast.parse(path.read_text())):
@@ -60,5 +72,5 @@ def test_scripts_need_nothing_but_kernels_and_models(path):
 
 
 def test_all_of_them_are_run_within_eight_minutes():
-    assert {path.stem for path in SCRIPTS} == LIMITS.keys() | {"bench", "all"}
+    assert {path.stem for path in SCRIPTS} == LIMITS.keys() | {"bench", "all", "compile"}
     assert sum(LIMITS.values()) <= 480
