@@ -1,6 +1,5 @@
 """The page of the job file says what the program takes, and its examples are taken."""
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -15,11 +14,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
-def job_keys():
-    spec = importlib.util.spec_from_file_location("job_keys", DOCS / "job_keys.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def job_keys(script):
+    return script("job_keys.py")
 
 
 def test_tables_are_those_of_the_model(job_keys):

@@ -1,6 +1,5 @@
 """The notebooks run from top to bottom and put out what is kept in them."""
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -15,11 +14,8 @@ pytest.importorskip("ipykernel", reason="notebooks need phasemill[docs]")
 
 
 @pytest.fixture(scope="module")
-def run():
-    spec = importlib.util.spec_from_file_location("run_notebooks", FOLDER / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def run(script):
+    return script("notebooks/run.py")
 
 
 def words(notebook: nbformat.NotebookNode) -> list[str | float]:

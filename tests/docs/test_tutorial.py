@@ -1,6 +1,5 @@
 """Whoever follows the tutorial word by word gets the pictures that it shows."""
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -13,11 +12,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
-def tutorial():
-    spec = importlib.util.spec_from_file_location("tutorial", DOCS / "figures" / "tutorial.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tutorial(script):
+    return script("figures/tutorial.py")
 
 
 @pytest.fixture(scope="module")
