@@ -67,7 +67,9 @@ class Dataset(Options):
     """One recording and how it is to be milled."""
 
     path: str = Field(examples=["scans/scan147.h5", "scans/*.h5"])
-    """The recording, relative to the job file. A glob stands for a dataset for each file."""
+    """The recording, relative to the job file, or the address of one file (`https://`, `s3://`),
+    which is copied first; its keys come from the environment. A glob stands for a dataset for each
+    file."""
     name: str = Field(
         default="", pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$", examples=["scan147"]
     )

@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from flows.companions import completed
 from flows.dataset import Dataset
 from flows.job_model import Job
-from flows.options import CountingOptions, EpieOptions
+from flows.options import MIRROR, CountingOptions, EpieOptions
 from flows.places import fault, lines_of, once, place_and_message, repeated_keys, yaml_fault
 from flows.roots import escaped_paths, masks_of
 from tasks.array_files import ArrayFileError, read_positions, read_probe, read_reference
+from tasks.fetch import is_remote
 from tasks.masks import MaskError, read_mask
 from tasks.patterns import PatternError, check_side
 
@@ -170,6 +171,12 @@ def _expanded(
     if not isinstance(path, str) or not path:
         yield entry
         return
+    if is_remote(path):
+        if awaited or not re.fullmatch(MIRROR, path):
+            why = "--watch looks at files" if awaited else "an address has no key, query or user"
+            faults.append(fault(lines, ("datasets", number, "path"), f"{why}: {_bare(path)}"))
+        yield {"name": _name_for(path)} | entry
+        return
     full = str(folder / Path(path).expanduser())
     found = [full] if Path(full).exists() else sorted(glob.glob(full, recursive=True))
     if not found and awaited:
@@ -187,6 +194,11 @@ def _expanded(
         )
     for one in found:
         yield {"name": _name_for(one)} | entry | {"path": one}
+
+
+def _bare(address: str) -> str:
+    """An address without what may be secret in it."""
+    return re.sub(r"//[^/@]*@", "//…@", re.sub(r"[?#].*", "?…", address))
 
 
 def _name_for(path: str) -> str:

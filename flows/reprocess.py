@@ -22,6 +22,7 @@ from tasks.calibration.tuned import with_tuned
 from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
 from tasks.epie import reconstruct
+from tasks.fetch import fetch, is_remote
 from tasks.formats.companion import read_companion
 from tasks.frc import FrcSettings, Method, frc
 from tasks.ingest import ReaderOptions, ingest
@@ -59,6 +60,7 @@ def recover_probe(
     )
 
 
+fetch_recording = step(fetch)
 take_fingerprint = step(fingerprint)
 ingest_recording = step(ingest)
 measure_bright_field_disk = step(measure_disk)
@@ -114,7 +116,10 @@ def _reprocess(
     given, tuned = with_tuned(told, work)
     steps: list[tuple[Manifest, bool]] = []
 
-    source = take_fingerprint(Path(dataset.path), work / "source.json")
+    path = Path(dataset.path)
+    if is_remote(dataset.path):
+        path = fetch_recording(dataset.path, work / "recording")
+    source = take_fingerprint(path, work / "source.json")
     steps.append(ingest_recording(source, work, reader_options(dataset), client, "ingest" in force))
     events = open_store(layout.event_store(work))
     check_companion(dataset, events)

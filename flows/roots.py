@@ -7,6 +7,7 @@ from pathlib import Path
 from flows.dataset import Dataset
 from flows.job_model import Job
 from flows.places import fault
+from tasks.fetch import is_remote
 
 ROOTS = "PHASEMILL_ROOTS"
 """Environment variable with folders, separated by ``:``; unset: any path that the user may read."""
@@ -21,7 +22,8 @@ def escaped_paths(job: Job, origins: list[int], lines: dict[tuple, int]) -> list
 def refusal(path: str) -> str | None:
     """Why a path may not be used, None where it may."""
     roots = [Path(root).resolve() for root in os.environ.get(ROOTS, "").split(":") if root]
-    if not roots or any(Path(path).resolve().is_relative_to(root) for root in roots):
+    inside = any(Path(path).resolve().is_relative_to(root) for root in roots)
+    if not roots or (inside and not is_remote(path)):
         return None
     named = ", ".join(map(str, roots))
     return f"{path} is outside of the folders that jobs may use: {named}"
