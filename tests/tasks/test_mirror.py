@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from tasks.fetch import fetch
 from tasks.mirror import mirror, read_mirrored
 from tasks.store.publish import DamagedResultError, published
 
@@ -136,3 +137,7 @@ def test_s3_server_that_was_killed_costs_a_try_and_no_byte(tmp_path, monkeypatch
         assert read_mirrored("s3://nights/a/r")[2] == manifest
         with pytest.raises(DamagedResultError, match="never finished"):
             read_mirrored("s3://nights/none")
+        fsspec.filesystem("s3").pipe_file("nights/scan.bin", FILES["a.bin"])
+        copy = fetch("s3://nights/scan.bin", tmp_path / "fetched")
+        assert copy.read_bytes() == FILES["a.bin"]
+        assert fetch("s3://nights/scan.bin", tmp_path / "fetched") == copy
