@@ -47,6 +47,7 @@ def scanned(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Counted patterns (n, side, side), zero frequency in the middle, and the true phase."""
     side = int(positions.max()) + 2 * SIDE
+    side += side % 2
     specimen = build_specimen(name, (side * PIXEL,) * 2, 80e3, np.random.default_rng(seed),
                               periodic=True)  # fmt: skip
     fine = STRENGTHS[name] * specimen.phase((2 * side,) * 2, (PIXEL / 2,) * 2)
