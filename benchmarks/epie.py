@@ -1,6 +1,6 @@
 """ePIE beside pty-chi, quantem and py4DSTEM: CPU time of a round, and our error after 50 of them.
 
-    .venv/bin/python benchmarks/epie.py .venv-peers-epie/bin/python PROBE.npy
+    .venv/bin/python benchmarks/epie.py .venv-peers-epie/bin/python PROBE.npy [--seed 0]
 
 A simulated bilayer of h-BN under a measured probe (32 x 32, in pixels of 0.286 Å): 64 x 64
 positions, 27,882 electrons a pattern, the probe known, one thread for everyone, one after another.
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("python", help="of the peers' environment")
     parser.add_argument("probe", type=Path)
     parser.add_argument("--iterations", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="of the order of positions")
     given = parser.parse_args()
     probe = np.load(given.probe)
     probe = probe * np.sqrt(DOSE / np.sum(np.abs(probe) ** 2))
@@ -43,7 +44,7 @@ def main() -> None:
     print("| program | CPU s a round | rms [mrad] | correlation |\n|---|---|---|---|")
     epie(counts[:64], places[:64], probe, Epie(iterations=1))  # compiled
     start = time.process_time()
-    found = epie(counts, places, probe, Epie(iterations=given.iterations))
+    found = epie(counts, places, probe, Epie(iterations=given.iterations, seed=given.seed))
     seconds = (time.process_time() - start) / given.iterations
     print(row("here", seconds, found.obj, phase), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +90,8 @@ def run(given: argparse.Namespace, folder: Path, peer: str) -> float:
     (folder / "scan.json").write_text(json.dumps(scan))
     script = Path(__file__).with_name("epie_peers.py")
     told = subprocess.run(
-        [given.python, script, folder, peer, "--iterations", str(given.iterations)],
+        [given.python, script, folder, peer, "--iterations", str(given.iterations),
+         "--seed", str(given.seed)],
         check=True, capture_output=True, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     ).stdout  # fmt: skip

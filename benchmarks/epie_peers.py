@@ -1,6 +1,6 @@
 """What other programs make of an iterative reconstruction, run by the environment of the peers.
 
-    .venv-peers-epie/bin/python benchmarks/epie_peers.py FOLDER PEER [--iterations 50]
+    .venv-peers-epie/bin/python benchmarks/epie_peers.py FOLDER PEER [--iterations 50] [--seed 0]
 
 FOLDER holds ``counts.npy`` (rows, columns, side, side) with the zero frequency first, ``probe.npy``
 (centred, Σ|probe|² electrons) and ``scan.json``. One line of JSON says how much CPU and wall time a
@@ -29,7 +29,7 @@ warnings.filterwarnings("ignore")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 
-def ptychi(scan: dict, counts: np.ndarray, probe: np.ndarray, iterations: int) -> Any:
+def ptychi(scan: dict, counts: np.ndarray, probe: np.ndarray, iterations: int, seed: int) -> Any:
     """Pty-chi's least-squares maximum likelihood, closer after 50 rounds than its ePIE and rPIE."""
     # It imports a blur from torchvision, whose builds do not fit the CPU build of torch.
     stub = types.ModuleType("torchvision.transforms")
@@ -59,14 +59,14 @@ def ptychi(scan: dict, counts: np.ndarray, probe: np.ndarray, iterations: int) -
     options.reconstructor_options.momentum_acceleration_gain = 0.8
     options.reconstructor_options.batch_size = 2048
     options.reconstructor_options.default_device = api.Devices.CPU
-    options.reconstructor_options.random_seed = 0
+    options.reconstructor_options.random_seed = seed
     task = PtychographyTask(options)
     yield
     task.run()
     yield task.get_data_to_cpu("object", as_numpy=True)
 
 
-def py4dstem(scan: dict, counts: np.ndarray, probe: np.ndarray, iterations: int) -> Any:
+def py4dstem(scan: dict, counts: np.ndarray, probe: np.ndarray, iterations: int, seed: int) -> Any:
     """py4DSTEM's single-slice gradient descent, in batches."""
     import py4DSTEM
 
@@ -89,14 +89,14 @@ def py4dstem(scan: dict, counts: np.ndarray, probe: np.ndarray, iterations: int)
     )  # fmt: skip
     yield
     run.reconstruct(
-        num_iter=iterations, max_batch_size=1024, seed_random=0, step_size=1.0,
+        num_iter=iterations, max_batch_size=1024, seed_random=seed, step_size=1.0,
         normalization_min=0.5, fix_probe=True, fix_probe_com=False, progress_bar=False, reset=True,
         gaussian_filter=False, butterworth_filter=False, tv_denoise=False,
     )  # fmt: skip
     yield run._object
 
 
-def quantem(scan: dict, counts: np.ndarray, probe: np.ndarray, iterations: int) -> Any:
+def quantem(scan: dict, counts: np.ndarray, probe: np.ndarray, iterations: int, seed: int) -> Any:
     """Quantem's ptychography with its analytic gradient, the fastest of its forms here."""
     from quantem.core.datastructures import Dataset4dstem
     from quantem.diffractive_imaging.dataset_models import PtychographyDatasetRaster
@@ -125,7 +125,7 @@ def quantem(scan: dict, counts: np.ndarray, probe: np.ndarray, iterations: int) 
         ),
         detector_model=DetectorPixelated(),
         verbose=0,
-        rng=0,
+        rng=seed,
     )
     run.preprocess(obj_padding_px=(side // 2, side // 2), plot_rotation=False, plot_com=False)
     yield
@@ -146,10 +146,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("peer", choices=PEERS)
     parser.add_argument("--iterations", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0, help="of the order of positions")
     given = parser.parse_args()
     scan = json.loads((given.folder / "scan.json").read_text())
     counts, probe = (np.load(given.folder / f"{name}.npy") for name in ("counts", "probe"))
-    work = PEERS[given.peer](scan, counts, probe, given.iterations)
+    work = PEERS[given.peer](scan, counts, probe, given.iterations, given.seed)
     next(work)  # everything but the iterations
     wall, cpu = time.perf_counter(), time.process_time()
     obj = next(work)

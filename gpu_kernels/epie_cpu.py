@@ -57,7 +57,7 @@ class CpuEngine:
 
     def run(
         self, batches: np.ndarray, object_step: float, probe_step: float, momentum: float,
-        part: float, floors: np.ndarray,
+        part: float, floors: np.ndarray, doubt: float,
     ) -> float:  # fmt: skip
         """One round, see ``batches_cpu``; gives Σ (|wave| − √counts)²."""
         if probe_step:
@@ -66,6 +66,7 @@ class CpuEngine:
             self._patterns, self._corners, self._fractions, batches, self._weight, self._spectrum,
             self._obj, self._velocity, self._numerator, self._denominator, self._tables,
             self._side, object_step, float(probe_step), momentum, part, floors,
+            float(doubt),
         )  # fmt: skip
 
     def position_steps(self, chosen: np.ndarray) -> np.ndarray:
@@ -114,7 +115,7 @@ def window_corners(
 @njit(nogil=True, cache=True)
 def batches_cpu(
     patterns, corners, fractions, batches, weight, spectrum, obj, velocity, numerator, denominator,
-    tables, side, object_step, probe_step, momentum, part, floors,
+    tables, side, object_step, probe_step, momentum, part, floors, doubt,
 ):  # fmt: skip
     """Go through batches of positions, and update object and probe after each.
 
@@ -144,6 +145,8 @@ def batches_cpu(
         See ``epie.Epie``; the probe's step is for each position, over the brightest |object|².
     part, floors : float, (batches,) float64
         The object's change is over ``part`` · Σ|probe|² + floor.
+    doubt : float
+        See ``counted_root.root_gain``.
 
     Returns
     -------
@@ -172,7 +175,7 @@ def batches_cpu(
             to_space(spare, probe, turn, order, side)
             exit_wave(probe, obj, x, y, wave, side)
             to_fourier(wave, spare, turn, order, side)
-            replace_amplitude(spare, patterns[p], weight, order, residuals, side)
+            replace_amplitude(spare, patterns[p], weight, doubt, order, residuals, side)
             to_space(spare, wave, turn, order, side)
             gather_object(probe, wave, x, y, numerator, denominator, side)
             if probe_step > 0:

@@ -12,7 +12,7 @@ import scipy.fft
 from numba import cuda
 
 from gpu_kernels.backend import Array, cupy, device_zeros, to_device, to_host
-from gpu_kernels.counted_root import counted_root_gpu
+from gpu_kernels.counted_root import counted_root_gpu, root_gain_gpu
 from gpu_kernels.epie_cpu import window_corners
 
 THREADS_PER_BLOCK = 128
@@ -47,11 +47,12 @@ class GpuEngine:
         momentum: float,
         part: float,
         floors: np.ndarray,
+        doubt: float,
     ) -> float:
         """One round; see ``epie_cpu.batches_cpu``."""
         if probe_step:
             probe_step /= float((np.abs(to_host(self._obj)) ** 2).max())
-        total = 0.0
+        self._doubt, total = np.float32(doubt), 0.0
         for batch, floor in zip(batches, floors, strict=True):
             batch = batch[batch >= 0]
             # Sorted by row, the patterns that reach a pixel are one stretch of the batch.
@@ -132,7 +133,7 @@ class _Waves:
         columns = device_zeros(self.shape[:2], np.float64)
         _launch(
             _replace_kernel, self.shape[0] * self.shape[1],
-            self.waves, engine._patterns, self.chosen, engine._weight, columns,
+            self.waves, engine._patterns, self.chosen, engine._weight, engine._doubt, columns,
         )  # fmt: skip
         self.waves = _transform(self.waves, inverse=True)
         return float(to_host(columns).sum())
@@ -212,7 +213,7 @@ def _exit_kernel(probes, obj, corners, out):
 
 
 @cuda.jit
-def _replace_kernel(waves, patterns, chosen, weight, columns):
+def _replace_kernel(waves, patterns, chosen, weight, doubt, columns):
     # One thread a column: neighbours read neighbours, and each sums its own residual.
     at = cuda.grid(1)
     side = waves.shape[1]
@@ -222,10 +223,10 @@ def _replace_kernel(waves, patterns, chosen, weight, columns):
         for k in range(side):
             wave = waves[p, k, j]
             model = np.float32(wave.real * wave.real + wave.imag * wave.imag)
-            root, slope = counted_root_gpu(model)
+            root, slope, variance = counted_root_gpu(model)
             rest = (sqrt(np.float32(patterns[chosen[p], k, j])) - root) * weight[k, j]
             total += rest * rest
-            waves[p, k, j] = wave * (np.float32(2) * slope * rest)
+            waves[p, k, j] = wave * (root_gain_gpu(slope, variance, doubt) * rest)
         columns[p, j] = total
 
 
@@ -311,7 +312,7 @@ def _step_kernel(waves, moved_y, moved_x, patterns, chosen, weight, sums):
         yy = yx = xx = y = x = 0.0
         for k in range(side):
             wave, down, right = waves[p, k, j], moved_y[p, k, j], moved_x[p, k, j]
-            root, slope = counted_root_gpu(wave.real * wave.real + wave.imag * wave.imag)
+            root, slope, _ = counted_root_gpu(wave.real * wave.real + wave.imag * wave.imag)
             along = 2 * slope * weight[k, j]
             slope_y = (wave.real * down.real + wave.imag * down.imag) * along
             slope_x = (wave.real * right.real + wave.imag * right.imag) * along

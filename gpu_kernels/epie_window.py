@@ -9,7 +9,7 @@ from math import cos, pi, sin
 import numpy as np
 from numba import njit
 
-from gpu_kernels.counted_root import counted_root_cpu
+from gpu_kernels.counted_root import counted_root_cpu, root_gain_cpu
 from gpu_kernels.row_fft import (
     FAST,
     forward_rows,
@@ -80,7 +80,7 @@ def exit_wave(probe, obj, x, y, wave, side):
 
 
 @njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
-def replace_amplitude(wave, pattern, weight, order, residuals, side):
+def replace_amplitude(wave, pattern, weight, doubt, order, residuals, side):
     """Turn a wave into what puts its amplitude right; add the squared residual."""
     # The wave arrives as n times the one whose squares are counts, and leaves as what is to be
     # added to it, over n² for the inverse transform. Residuals are summed by column: a single sum
@@ -88,14 +88,14 @@ def replace_amplitude(wave, pattern, weight, order, residuals, side):
     n, pitch = side_of(side), pitch_of(side)
     imag = n * pitch
     kind = wave.dtype.type
-    scale, two = kind(1 / n**2), kind(2)
+    scale, doubt = kind(1 / n**2), kind(doubt)
     for k in range(n):
         at, seen, used = order[k] * pitch, pattern[k], weight[k]
         for j in range(n):
             re, im = wave[at + j], wave[at + imag + j]
-            root, slope = counted_root_cpu((re * re + im * im) * scale)
+            root, slope, variance = counted_root_cpu((re * re + im * im) * scale)
             rest = (np.sqrt(kind(seen[j])) - root) * used[j]
-            factor = two * slope * rest
+            factor = root_gain_cpu(slope, variance, doubt) * rest
             residuals[j] += rest * rest
             wave[at + j] = factor * scale * re
             wave[at + imag + j] = factor * scale * im
@@ -127,7 +127,7 @@ def solve_step(seen, moved_y, moved_x, pattern, weight, order, side, step):
         at = order[k] * pitch
         for j in range(n):
             re, im = seen[at + j], seen[at + imag + j]
-            root, slope = counted_root_cpu((re * re + im * im) / n**2)
+            root, slope, _ = counted_root_cpu((re * re + im * im) / n**2)
             along = 2 * slope / n**2 * weight[k, j]
             slope_y = (re * moved_y[at + j] + im * moved_y[at + imag + j]) * along
             slope_x = (re * moved_x[at + j] + im * moved_x[at + imag + j]) * along
