@@ -18,7 +18,7 @@ FAULTS = (
     "there is no heap where its row says",
     "its heap reaches beyond the file",
     "its heap has no such object",
-    "its object in the heap is shorter than its row",
+    "its object in the heap is not of its size",
 )
 """What a fault of ``gather_rows`` means."""
 
@@ -77,7 +77,7 @@ def _gather(heap, places, objects, starts, data):
         if found < 0:
             return row, 3
         cursor = found
-        if _number(heap, found + 8) < length:
+        if _number(heap, found + 8) != length:
             return row, 4
         source = heap[found + HEADER : found + HEADER + length]
         target = data[starts[row] : starts[row + 1]]

@@ -174,6 +174,7 @@ def _copy_rows(
 ) -> np.ndarray:
     """Fill in the bytes of the rows of one batch; gives room for the heap of the next."""
     addresses = table["address"].astype(np.int64)
+    _refuse_shared_objects(path, table, sizes > 0, numbers)
     runs = _runs(path, addresses, sizes > 0, numbers)
     if sum(end - first for first, end in runs) > ROOM_FOR_GAPS + 8 * int(sizes.sum()):
         into[:] = _read_by_h5py(path, ragged, numbers)[1].view(np.uint8)
@@ -184,6 +185,20 @@ def _copy_rows(
     if row >= 0:
         raise RecordingError(_damaged(path, int(numbers[row]), FAULTS[fault]))
     return heap if heap.size > room.size else room
+
+
+def _refuse_shared_objects(
+    path: str, table: np.ndarray, filled: np.ndarray, numbers: np.ndarray
+) -> None:
+    """Refuse two rows that say that they are the same object: one of the two is lost."""
+    address, number = table["address"][filled], table["object"][filled]
+    if not ((address[1:] == address[:-1]) & (number[1:] <= number[:-1])).any():
+        return  # as rows lie that were written one after the other
+    _, first, at = np.unique(table[filled], return_index=True, return_inverse=True)
+    rows = numbers[filled]
+    if (other := rows != rows[first][at]).any():
+        row = int(rows[np.argmax(other)])
+        raise RecordingError(_damaged(path, row, "another frame is said to be the same object"))
 
 
 def _runs(

@@ -34,9 +34,9 @@ def test_rows_come_in_the_order_that_is_asked_for():
     assert gather(HEAP, rows) == (b"mabcseconddefghijkl", -1, "")
 
 
-def test_row_may_be_shorter_than_its_object_but_not_longer():
-    assert gather(HEAP, [(0, 2, 4)]) == (b"defg", -1, "")
-    assert gather(HEAP, [(0, 1, 3), (0, 1, 4)])[1:] == (1, FAULTS[4])
+@pytest.mark.parametrize("length", [2, 4])
+def test_row_that_is_not_as_long_as_its_object_has_lost_or_found_events(length):
+    assert gather(HEAP, [(0, 1, 3), (0, 1, length)])[1:] == (1, FAULTS[4])
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,10 @@ def damage(path, **changes):
     data = bytearray(path.read_bytes())
     table = np.frombuffer(data, ragged.ROW, count=ROWS, offset=found.offset)
     for name, value in changes.items():
-        table[name][20] = value
+        if name == "SAME":
+            table[20] = table[value]
+        else:
+            table[name][20] = value
     path.write_bytes(data)
     return found
 
@@ -108,7 +111,9 @@ def damage(path, **changes):
     ("changes", "message"),
     [
         ({"length": 2**31}, "frames 0 to 499 say that they hold .* the whole file has"),
-        ({"length": 5000}, "frame 20 cannot be read: its object .* is shorter"),
+        ({"length": 5000}, "frame 20 cannot be read: its object .* is not of its size"),
+        ({"length": 1}, "frame 20 cannot be read: its object .* is not of its size"),
+        ({"SAME": 21}, "frame 2[01] cannot be read: .*is said to be the same object"),
         ({"address": 2**62}, "frame 20 cannot be read: its heap reaches beyond"),
         ({"address": 2**64 - 1}, "frame 20 cannot be read: its heap reaches beyond"),
         ({"address": 96}, "frame 20 cannot be read: there is no heap"),
