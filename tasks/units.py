@@ -169,6 +169,19 @@ def _telling(told: str | _Parts, number: int, function: Callable[..., Any], *uni
         _tell.reset(token)
 
 
+def _bounded(function: Callable[..., Any], *unit: Any) -> Any:
+    """Run a unit, whose error must be one that reaches the client.
+
+    The thousand frames of an endless recursion do not: Dask's client fails to unpack them, never
+    learns that the unit is done, and would be waited for for ever.
+    """
+    try:
+        return function(*unit)
+    except RecursionError as error:
+        said = f"{getattr(function, '__qualname__', function)}: {error}"
+    raise RecursionError(said)
+
+
 def _finished(
     step: str, function: Callable[..., Any], units: Sequence[tuple[Any, ...]], client: Client | None
 ) -> Iterator[tuple[int, Any]]:
@@ -184,7 +197,7 @@ def _finished(
         started = []
         for _, (number, unit) in zip(range(count), waiting, strict=False):
             key = f"{step}-{number}-{run}"
-            future = client.submit(function, *unit, key=key, retries=RETRIES, pure=False)
+            future = client.submit(_bounded, function, *unit, key=key, retries=RETRIES, pure=False)
             handed_out[key] = number, future
             started.append(future)
         return started

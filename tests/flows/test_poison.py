@@ -30,7 +30,8 @@ def poisoned(recording, *rest):
             time.sleep(0.02)
     return read(recording, *rest)
 
-ingest._ingest_slab = poisoned
+if read.__name__ != "poisoned":  # Dask loads this twice
+    ingest._ingest_slab = poisoned
 """
 """What Dask's workers load before their first unit."""
 

@@ -77,6 +77,16 @@ def test_error_of_a_unit_passes_through(place):
         run_units("s", fail_at_three, [(n,) for n in range(6)], place)
 
 
+def endless(number):
+    return endless(number + 1)
+
+
+@pytest.mark.timeout(60)
+def test_endless_recursion_of_a_unit_is_an_error_and_no_endless_wait(place):
+    with pytest.raises(RecursionError):
+        run_units("s", endless, [(1,)], place)
+
+
 def test_progress_is_told_from_none_to_all(place):
     told = []
     with reporting(lambda *facts: told.append(facts)):
