@@ -15,6 +15,8 @@ WORKER_ITSELF = 400 << 20
 """Bytes that a worker holds before its first unit: Python and the compiled libraries."""
 USABLE = 0.75
 """Part of a worker's limit that units may fill; above, Dask pauses it and then starts it anew."""
+WORKERS_WITHIN = 600
+"""Seconds to wait for a worker where there is none at the moment."""
 INGEST_PER_EVENT = 12
 REDUCE_PER_EVENT, REDUCE_PER_VALUE = 6, 4
 SSB_PER_POSITION, SSB_GATHERED_PER_POSITION = 600, 800
@@ -83,7 +85,10 @@ def room_of_unit(client: Client | None) -> int:
     """Bytes that one unit may fill: the least over the workers, shared by their threads."""
     if client is None:
         return room_here()
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if not (workers := client.scheduler_info(n_workers=-1)["workers"].values()):
+        # Those that a dataset before killed are not back yet.
+        client.wait_for_workers(1, timeout=WORKERS_WITHIN)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
     rooms = [
         (USABLE * (worker["memory_limit"] or MEMORY_LIMIT) - WORKER_ITSELF) / worker["nthreads"]
         for worker in workers

@@ -18,7 +18,8 @@ PRELOAD = """
 import os, signal, time
 from tasks import ingest
 
-read = ingest._ingest_slab
+if not hasattr(ingest, "unpoisoned"):  # Dask loads this twice
+    ingest.unpoisoned = ingest._ingest_slab
 
 def poisoned(recording, *rest):
     if "killer" in recording.path:
@@ -28,10 +29,9 @@ def poisoned(recording, *rest):
         while True:
             held.append(bytearray(b"1" * (16 << 20)))
             time.sleep(0.02)
-    return read(recording, *rest)
+    return ingest.unpoisoned(recording, *rest)
 
-if read.__name__ != "poisoned":  # Dask loads this twice
-    ingest._ingest_slab = poisoned
+ingest._ingest_slab = poisoned
 """
 """What Dask's workers load before their first unit."""
 
