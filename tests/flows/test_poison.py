@@ -45,11 +45,15 @@ def test_dataset_that_kills_its_workers_fails_alone_and_by_name(tmp_path, poison
     raw = {
         "output": "out",
         "cluster": "local",
-        "workers": {"count": 2, "memory_gib": 0.7},
+        "workers": {"count": 1, "memory_gib": 0.7},
         "defaults": KNOWN,
         "datasets": [{"path": f"{name}.h5"} for name in ("before", poison, "after")],
     }
-    with dask.config.set({"distributed.worker.preload": [str(tmp_path / "preload.py")]}):
+    settings = {
+        "distributed.worker.preload": [str(tmp_path / "preload.py")],
+        "distributed.scheduler.allowed-failures": 1,  # sooner than after four workers
+    }
+    with dask.config.set(settings):
         night = run_night(check_job(raw, "job", tmp_path), [], False, Console(quiet=True), True)
     rows = {row["name"]: row for row in night["datasets"]}
     assert {name: row["status"] for name, row in rows.items()} == {
