@@ -13,7 +13,7 @@ from typing import Any
 
 import dask
 import psutil
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster, Nanny, Security, Status, Worker
 
 from flows.worker_options import WorkerOptions
 from tasks.device import VARIABLE as DEVICE
@@ -33,6 +33,22 @@ QUIET: dict[str, Any] = {
 
 class ClusterError(RuntimeError):
     """The cluster that the job names cannot be used."""
+
+
+class SteadyNanny(Nanny):
+    """Keeps a worker running that is killed as soon as it is up.
+
+    Dask's own looks a few times a second whether a worker has come up. One that is killed before it
+    looks leaves it waiting, and this waiting then takes for itself what the next worker says: that
+    one is never seen to run, is not replaced when it dies, and closing the cluster waits for ever.
+    """
+
+    async def instantiate(self) -> Status:
+        """Start a worker, with nothing left of the one before."""
+        before: Any = getattr(self, "process", None)
+        if before is not None and before.status == Status.stopped:
+            self.process = None
+        return await super().instantiate()
 
 
 class NightCluster:
@@ -125,7 +141,7 @@ def _local(kind: str, workers: WorkerOptions, _: Path | None) -> LocalCluster:
     return LocalCluster(
         n_workers=count,
         threads_per_worker=threads,
-        processes=processes,
+        worker_class=SteadyNanny if processes else Worker,
         memory_limit=_bytes(workers) or "auto",
         host=LOOPBACK,
         protocol="tcp://",

@@ -20,7 +20,8 @@ NEEDED = {"benchmarks", "gpu_kernels", "models", "numpy", "scipy", "numba", "tor
 def run(name, simulated, *arguments):
     return subprocess.run(
         [sys.executable, "-m", f"benchmarks.gpu.{name}", *arguments], cwd=ROOT, text=True,
-        capture_output=True, env=os.environ | {"NUMBA_ENABLE_CUDASIM": str(int(simulated))},
+        capture_output=True,
+        env=os.environ | {"NUMBA_ENABLE_CUDASIM": str(int(simulated)), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
 

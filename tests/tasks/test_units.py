@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from distributed import Client, LocalCluster
 
+from flows.clusters import cluster
+from flows.worker_options import WorkerOptions
 from tasks.units import UnitError, part_done, reporting, run_units
 
 
@@ -48,13 +49,7 @@ def die_once(number, marks):
 
 @pytest.fixture(scope="module")
 def client():
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):  # fmt: skip
+    with cluster("local", WorkerOptions(count=2)) as client:
         yield client
 
 
@@ -109,6 +104,8 @@ def test_killed_worker_costs_only_its_unit(client, tmp_path):
     assert run_units("s", die_once, units, client) == list(range(8))
 
 
-def test_unit_that_always_kills_its_worker_is_named(client):
-    with pytest.raises(UnitError, match="s: unit 0 of 1 killed several workers"):
-        run_units("s", die, [(0,)], client)
+def test_unit_that_always_kills_its_worker_is_named_and_the_next_ones_run(client):
+    for _ in range(4):
+        with pytest.raises(UnitError, match="s: unit 0 of 1 killed several workers"):
+            run_units("s", die, [(0,)], client)
+    assert run_units("s", double, [(n,) for n in range(6)], client) == [2 * n for n in range(6)]
