@@ -20,7 +20,7 @@ def export(
         Path,
         typer.Argument(
             help="What to write; its suffix says as what: .zspy and .hspy (hyperspy), .ome.zarr, "
-            ".ome.tif, .emd (py4DSTEM), .h5 (stempy's events), .eer (events)."
+            ".ome.tif, .emd (py4DSTEM), .nxs (NeXus), .h5 (stempy's events), .eer (events)."
         ),
     ],
     take: Annotated[

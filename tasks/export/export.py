@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.export import emd, events, hyperspy_signal, ome
+from tasks.export import emd, events, hyperspy_signal, nexus, ome
 from tasks.export.taken import DENSE, EVENTS, IMAGES, ExportError, Taken, take, take_events
 
 
@@ -36,6 +36,7 @@ FORMATS = (
     Format("OME-Zarr", (".ome.zarr",), "napari, ome-zarr-py", ome.write_ome_zarr),
     Format("OME-TIFF", (".ome.tif", ".ome.tiff"), "Fiji, napari, tifffile", ome.write_ome_tiff),
     Format("EMD 1.0", (".emd",), "py4DSTEM", emd.write_emd, patterns=True),
+    Format("NeXus", (".nxs",), "nexusformat, H5Web, silx", nexus.write_nexus, patterns=True),
     Format("stempy HDF5", (".h5",), "stempy", events.write_stempy, events=True),
     Format("EER", (".eer",), "RELION, tifffile", events.write_eer, events=True),
 )  # fmt: skip

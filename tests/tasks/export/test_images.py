@@ -1,5 +1,7 @@
 """What is exported opens in the programs that it is for, with its values, axes and units."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -141,7 +143,41 @@ def test_py4dstem_opens_patterns(night, counts, tmp_path):
     assert cube.calibration.get_R_pixel_size() == pytest.approx(STEP[0])
 
 
-@pytest.mark.parametrize("name", ["a.ome.tif", "a.zspy", "a.ome.zarr", "a.emd", "a.h5"])
+def test_nexus_leads_a_reader_to_the_image_and_holds_all_of_them(night, results, tmp_path):
+    facts = export(night, tmp_path / "all.nxs")
+    with h5py.File(tmp_path / "all.nxs") as file:
+        place = file
+        while "default" in place.attrs:  # as NeXus tells a reader to find what to plot
+            place = place[place.attrs["default"]]
+        assert place.attrs["NX_class"] == "NXdata"
+        assert place.name == f"/entry/{facts['holds'][0]}"
+        assert list(place.attrs["axes"]) == ["y", "x"]
+        assert place["y"].attrs["units"] == "angstrom"
+        assert file["entry/instrument/beam/incident_energy"][()] == pytest.approx(80e3)
+        for name in facts["holds"]:
+            group = file["entry"][name]
+            image = group[group.attrs["signal"]][...]
+            np.testing.assert_array_equal(image, results[name].values.astype(np.float32))
+            np.testing.assert_allclose(group["x"], results.x, atol=1e-9)
+        about = json.loads(file["entry/process/note/data"].asstr()[()])
+        assert about["calibration"] == results.attrs["calibration"]
+
+
+def test_nexus_opens_in_nexusformat(night, results, counts, tmp_path):
+    nexus = pytest.importorskip("nexusformat.nexus")
+    export(night, tmp_path / "one.nxs", "ssb_phase")
+    export(night, tmp_path / "dense.nxs", "dense")
+    image = nexus.nxload(str(tmp_path / "one.nxs")).plottable_data
+    np.testing.assert_array_equal(np.asarray(image.nxsignal), results.ssb_phase.values)
+    assert [axis.nxname for axis in image.nxaxes] == ["y", "x"]
+    assert [axis.attrs["units"] for axis in image.nxaxes] == ["angstrom", "angstrom"]
+    patterns = nexus.nxload(str(tmp_path / "dense.nxs")).plottable_data
+    np.testing.assert_array_equal(np.asarray(patterns.nxsignal), counts.values)
+    np.testing.assert_allclose(np.asarray(patterns.nxaxes[2]), counts.ky, atol=1e-9)
+    assert patterns.nxaxes[3].attrs["units"] == "1/angstrom"
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.zspy", "a.ome.zarr", "a.emd", "a.nxs", "a.h5"])
 def test_same_results_give_the_same_bytes(night, tmp_path, name):
     contents = []
     for run in ("one", "two"):
@@ -177,7 +213,7 @@ def test_a_failed_export_leaves_what_was_there(night, tmp_path, monkeypatch):
         ("a.png", None, "suffix is that of no known format; there are .zspy"),
         ("a.zspy", "images", "holds one signal, and"),
         ("a.zspy", "phase", "no image 'phase'; it has"),
-        ("a.ome.tif", "dense", "patterns go into one of .zspy, .hspy, .emd"),
+        ("a.ome.tif", "dense", "patterns go into one of .zspy, .hspy, .emd, .nxs"),
         ("a.emd", "events", "holds no events; formats that do: .h5, .eer"),
         ("a.eer", "ssb_phase", "EER holds events"),
     ],
