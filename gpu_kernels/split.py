@@ -81,6 +81,10 @@ def _coin(key, event):
     return (z ^ (z >> uint64(31))) >> uint64(63)
 
 
+__warningregistry__: dict[object, object] = {}
+"""Python adds this where a product first overflows, as it should here; in CUDA's simulator another
+thread may be looking through the names of this file at that moment, and would fail."""
+
 _coin_cpu = njit(inline="always")(_coin)
 _coin_gpu = cuda.jit(device=True)(_coin)
 
