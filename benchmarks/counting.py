@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=16)
     parser.add_argument("--electrons", type=float, nargs="+", default=[100, 2000])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--ours", type=float, default=BACKGROUND, help="our deviations, if others")
     options = parser.parse_args()
     print(f"stempy {stempy.__version__}, numpy {np.__version__}, {options.side}² frames, "
           f"{BACKGROUND} and {XRAY} standard deviations")  # fmt: skip
@@ -55,12 +56,12 @@ def main() -> None:
           f"{'ms/frame':>9} {'frames/s':>9}")  # fmt: skip
     for electrons in options.electrons:
         with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-            compare(Path(folder), options.side, electrons, options.repeats)
+            compare(Path(folder), options, electrons)
 
 
-def compare(folder: Path, side: int, electrons: float, repeats: int) -> None:
+def compare(folder: Path, options: argparse.Namespace, electrons: float) -> None:
     """Simulate a scan, count it by both, and print how well."""
-    rng, camera = np.random.default_rng(1), Camera()
+    side, rng, camera = options.side, np.random.default_rng(1), Camera()
     indptr, indices = whole_scan(side, electrons)
     truth = [indices[a:b].astype(np.int64) for a, b in pairwise(indptr)]
     dark = dark_frame(camera, DETECTOR, rng).astype(np.float32)
@@ -79,13 +80,15 @@ def compare(folder: Path, side: int, electrons: float, repeats: int) -> None:
     ):
         rows = {
             "stempy": lambda theirs=theirs: by_stempy(raw, **theirs),
-            "ours": lambda ours=ours: by_us(raw, Counting(samples=SAMPLES, **ours)),
+            "ours": lambda ours=ours: by_us(
+                raw, Counting(samples=SAMPLES, background_sigmas=options.ours, **ours)
+            ),
         }
         seconds = {}
         for name, count in rows.items():
             events, threshold = count()
             recall, false = quality(truth, events)
-            seconds[name] = cpu_time(count, repeats) / side**2
+            seconds[name] = cpu_time(count, options.repeats) / side**2
             row = f"{electrons:8.0f} {told:12} {name:7} {recall:8.2%} {false:8.3%} {threshold:9.3f}"
             print(f"{row} {1e3 * seconds[name]:9.2f} {1 / seconds[name]:9.0f}")
         print(f"{'':22} ours is {seconds['stempy'] / seconds['ours']:.1f} times as fast")
