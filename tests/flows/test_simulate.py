@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from flows import cli, cli_night
+from flows import cli, cli_night, cli_simulate
 from flows.job import read_job
 from flows.simulate import job_of, settings_of
 from models.aberrations import Aberrations
@@ -28,7 +28,7 @@ def simulated(*arguments):
 def said(monkeypatch):
     """What is told to the eye."""
     text = io.StringIO()
-    for module in (cli, cli_night):
+    for module in (cli, cli_night, cli_simulate):
         monkeypatch.setattr(module, "console", Console(file=text, width=60))
     return text
 
