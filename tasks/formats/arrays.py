@@ -1,6 +1,7 @@
 """Dense frames in array files: HDF5 (plain, EMD, py4DSTEM, ARINA), Zarr and npy."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -149,10 +150,16 @@ class NpyRecording(DenseRecording):
     def __init__(self, path: str, **options: Any) -> None:
         self._opened(path)
         opened = self._open()
+        size, end = Path(path).stat().st_size, opened.offset + opened.nbytes
+        if size != end:
+            raise RecordingError(
+                f"{path}: it has {size} bytes, and {end} by its header (shape {opened.shape}, "
+                f"{opened.dtype}); the header is damaged, or more than one array is in the file."
+            )
         self.format = "dense npy"
         super().__init__(path, opened.shape, opened.dtype, **options)
 
-    def _open(self) -> np.ndarray:
+    def _open(self) -> np.memmap:
         try:
             return np.load(self.path, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # its header is parsed as Python, and may raise anything

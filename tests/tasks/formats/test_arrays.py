@@ -324,3 +324,12 @@ def test_file_without_frames_says_so(tmp_path):
         file["text"] = "no data"
     with pytest.raises(RecordingError, match="no array of frames"):
         open_recording(tmp_path / "a.h5")
+
+
+def test_npy_whose_header_says_less_than_the_file_holds_is_refused(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones((3, 5, 6, 4), np.uint16))
+    damaged = path.read_bytes().replace(b"(3, 5, 6, 4)", b"(3, 5, 4, 4)")
+    path.write_bytes(damaged)
+    with pytest.raises(RecordingError, match=r"848 bytes, and 608 by its header .shape \(3, 5, 4"):
+        open_recording(path)
