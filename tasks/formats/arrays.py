@@ -200,6 +200,11 @@ def _readable_hdf5(path: str, name: str, data: h5py.Dataset) -> tuple[int, ...]:
             f"{path}: {name} says that it is {times(shape)}, but only {stored} bytes of it are in "
             "the file; writing it did not finish, or it is damaged."
         )
+    if not linked and data.chunks is None and stored != need:
+        raise RecordingError(
+            f"{path}: {name} says that it is {times(shape)}, {need:.0f} bytes, but has {stored} "
+            "bytes in the file; it is damaged."
+        )
     return shape
 
 

@@ -333,3 +333,11 @@ def test_npy_whose_header_says_less_than_the_file_holds_is_refused(tmp_path):
     path.write_bytes(damaged)
     with pytest.raises(RecordingError, match=r"848 bytes, and 608 by its header .shape \(3, 5, 4"):
         open_recording(path)
+
+
+def test_hdf5_array_whose_shape_is_not_that_of_its_bytes_is_refused(tmp_path):
+    path = save("hdf5", tmp_path / "a.h5", np.ones((3, 5, 6, 4), np.uint16))
+    shape, smaller = (np.array(one, "<u8").tobytes() for one in ((3, 5, 6, 4), (3, 5, 4, 4)))
+    path.write_bytes(path.read_bytes().replace(shape, smaller, 1))
+    with pytest.raises(RecordingError, match="480 bytes, but has 720 bytes in the file"):
+        open_recording(path)
