@@ -10,6 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from gpu_kernels.circle import circle_of
+
 MOST = 0xFFFF
 """Classes, bins and pixels along a side are fewer than this."""
 
@@ -35,6 +37,11 @@ class PixelPlan:
     """Bins of the dense array, 0 for none."""
     with_masks: bool
     with_disk: bool
+
+    @cached_property
+    def circle(self) -> np.ndarray | None:
+        """(3,) float32: the disk as a circle, row, col [px] and radius² [px²], if it is one."""
+        return circle_of(self.disk.reshape(self.detector_shape).astype(bool))
 
     @cached_property
     def runs(self) -> np.ndarray:

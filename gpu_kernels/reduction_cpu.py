@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from gpu_kernels.circle import moments_in_circle
 from gpu_kernels.pixel_plan import PixelPlan
 
 TILE = 64
@@ -61,16 +62,21 @@ def reduce_cpu(
     second = np.zeros_like(tile) if 2 * tile.nbytes <= TILE_BYTES else tile
     several = plan.classes <= MOST_CLASSES_AT_ONCE
     histograms = [np.zeros(plan.classes if n == 0 or several else 0, np.uint32) for n in range(4)]
+    circle = plan.circle if plan.with_disk else None
     dropped, worst, bad = _pass(
         indptr, indices, plan.detector_shape[1],
         plan.label, *histograms, plan.starts, plan.runs, plan.rings, words,
-        plan.disk, plan.dense_bin, tile, second, second is not tile,
+        plan.disk, _NO_CIRCLE if circle is None else circle,
+        plan.dense_bin, tile, second, second is not tile,
         virtual, radial, moments, dense, sums,
         plan.ring_count > 0, np.array_equal(plan.members, [[False, True]]), plan.with_disk,
         plan.dense_size > 0, frame_sum,
     )  # fmt: skip
     images = np.ascontiguousarray(virtual.T[: len(plan.members)])
     return Sums(images, radial, moments, dense, sums, dropped, worst, bad)
+
+
+_NO_CIRCLE = np.zeros(0, np.float32)
 
 
 def _words(plan: PixelPlan) -> np.ndarray:
@@ -106,7 +112,7 @@ def _spread_all(classes, starts, runs, rings, virtual, radial):
 @njit(nogil=True, cache=True)
 def _pass(
     indptr, indices, cols,
-    label, a, b, c, d, starts, runs, rings, words, disk, dense_bin, tile, second, apart,
+    label, a, b, c, d, starts, runs, rings, words, disk, circle, dense_bin, tile, second, apart,
     virtual, radial, moments, dense, sums,
     with_classes, with_one_mask, with_disk, with_dense, with_sums,
 ):  # fmt: skip
@@ -135,7 +141,10 @@ def _pass(
             for word in range(len(words)):
                 for p in range(first, last):
                     _pack(indices[indptr[p] : indptr[p + 1]], label, words, word, virtual, p)
-        if with_disk:
+        if with_disk and circle.size:
+            for p in range(first, last):
+                moments_in_circle(indices[indptr[p] : indptr[p + 1]], cols, circle, moments, p)
+        elif with_disk:
             for p in range(first, last):
                 _moments(indices[indptr[p] : indptr[p + 1]], disk, cols, by, moments, p)
         if with_dense:
