@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 export PYTHONSAFEPATH = 1
 
-.PHONY: setup demo docs test check lint clean
+.PHONY: setup demo docs test check lint audit clean
 
 setup: $(READY)
 
@@ -42,6 +42,13 @@ lint: $(READY)
 	$(BIN)/mypy
 
 check: test
+
+# In an environment of its own, which must not change what it judges.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		pip-audit
+	.venv-audit/bin/pip-audit --strict --service osv --no-deps --disable-pip -r constraints.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

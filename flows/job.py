@@ -208,6 +208,8 @@ def _name_for(path: str) -> str:
 
 def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:
     faults: list[str] = []
+    if job.mirror_steps and job.mirror is None:
+        faults.append(fault(lines, ("mirror_steps",), "needs a mirror to copy the steps to"))
     seen: dict[str, str] = {}
     for dataset, origin in zip(job.datasets, origins, strict=True):
 

