@@ -48,7 +48,7 @@ def milled(monkeypatch):
     """Names of the datasets in the order in which they were milled; answers may be errors."""
     names, answers = [], {}
 
-    def mill(dataset, output, client, force):
+    def mill(dataset, output, client, force, copies):
         names.append(dataset.name)
         told = answers.get(dataset.name, [])
         if told and (error := told.pop(0)) is not None:
