@@ -48,7 +48,7 @@ audit:
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		pip-audit
-	.venv-audit/bin/pip-audit --strict --service osv --no-deps --disable-pip -r constraints.txt
+	.venv-audit/bin/pip-audit --strict --vulnerability-service osv --no-deps --disable-pip -r constraints.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info
