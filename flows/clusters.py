@@ -176,9 +176,9 @@ def _cuda_workers(make: Callable[..., Any], devices: str | None, workers: Worker
         CUDA_VISIBLE_DEVICES=devices,
         threads_per_worker=workers.threads or 1,
         memory_limit=_bytes(workers) or "auto",
-        # What does not fit the device is moved to the host, what does not fit there to disk.
+        # What does not fit the device is moved to the host, what does not fit there to disk. Memory
+        # is pooled by CuPy; a pool of RMM's would only keep half of the device from it.
         device_memory_limit=0.8,
-        rmm_pool_size=0.5 if importlib.util.find_spec("rmm") else None,
         host=LOOPBACK,
         dashboard_address=f"{LOOPBACK}:0",
         silence_logs=50,

@@ -276,7 +276,7 @@ def ingest_file(
         "format": store.metadata["format"],
         "scan": list(store.scan_shape),
         "detector": list(store.detector_shape),
-        **{key: value for key, value in manifest.summary.items() if key != "seconds"},
+        **{k: v for k, v in manifest.summary.items() if k not in ("seconds", "devices")},
         "notes": store.metadata["notes"],
         "reused": reused,
         "options": options.parameters,

@@ -4,16 +4,23 @@ Every kernel has one public function that chooses its CPU or GPU form by where i
 This file is the only place that knows whether CuPy is installed.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import config, cuda
 
 try:
+    if config.ENABLE_CUDASIM:
+        raise ImportError("the simulator's arrays are not CuPy's")
     import cupy
     import cupyx
 except ImportError:  # a machine without a GPU: the CPU forms are complete on their own
     cupy = cupyx = None
+
+DRIVER = Path("/proc/driver/nvidia/version")
+"""Where the driver's kernel module says which it is."""
 
 Array = Any
 """A NumPy array, a CuPy array or a numba.cuda device array."""
@@ -84,3 +91,31 @@ def device_memory() -> tuple[int, int] | None:
         return None
     free, whole = cupy.cuda.Device().mem_info
     return int(free + cupy.get_default_memory_pool().free_bytes()), int(whole)
+
+
+def device_described() -> str:
+    """Name, memory and driver of the device, for whoever asks later what a result was made on.
+
+    Returns
+    -------
+    str
+        Of the device that this process works on; of the simulator in the simulator.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no device; see ``device_missing``.
+    """
+    if config.ENABLE_CUDASIM:
+        return "CUDA simulator on the CPU"
+    if missing := device_missing():
+        raise RuntimeError(missing)
+    runtime, number = cupy.cuda.runtime, cupy.cuda.Device().id
+    found = runtime.getDeviceProperties(number)
+    version = runtime.driverGetVersion()
+    told = re.search(r"Kernel Module\D*([\d.]+)", DRIVER.read_text()) if DRIVER.exists() else None
+    driver = f"driver {told[1]}, " if told else ""
+    return (
+        f"{found['name'].decode()}, {found['totalGlobalMem'] / 2**30:.0f} GiB ({driver}CUDA "
+        f"{version // 1000}.{version % 1000 // 10})"
+    )

@@ -5,12 +5,24 @@ job asks for GPUs, are started with ``cuda``; a process that is told nothing use
 """
 
 import os
+import platform
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
 
+import llvmlite.binding
 import numpy as np
+import psutil
 from numba import config
 
-from gpu_kernels.backend import Array, device_memory, device_missing, to_device
+from gpu_kernels.backend import (
+    Array,
+    device_described,
+    device_memory,
+    device_missing,
+    to_device,
+)
 from gpu_kernels.streamed import streamed
 
 VARIABLE = "PHASEMILL_DEVICE"
@@ -18,6 +30,8 @@ DEVICES = ("cpu", "cuda")
 COUNTS_AT_ONCE = 2**22
 """Counts of the scan that become single precision at a time, at least of a pair of pixels: 16 MB.
 On a device such a block stays in its cache between one kernel and the next."""
+
+_noted: ContextVar[set[str] | None] = ContextVar("noted", default=None)
 
 
 class DeviceError(RuntimeError):
@@ -72,3 +86,42 @@ def device_room() -> int | None:
     """Bytes of its device that this process may fill; None where it works on its cores."""
     memory = device_memory() if cuda_wanted() else None
     return None if memory is None else memory[0]
+
+
+def device_name() -> str:
+    """Name where this process works: its CUDA device and driver, or its processor and memory."""
+    return _name(cuda_wanted())
+
+
+@lru_cache(maxsize=2)
+def _name(on_cuda: bool) -> str:
+    if on_cuda:
+        return device_described()
+    memory = psutil.virtual_memory().total / 2**30
+    kind = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    return f"{platform.machine()} CPU, {psutil.cpu_count()} cores, {memory:.0f} GiB ({kind})"
+
+
+@contextmanager
+def devices_noted() -> Iterator[set[str]]:
+    """Gather the names of what the units inside are worked out on, wherever they run.
+
+    Yields
+    ------
+    set of str
+        Filled as units end; whoever gathers further out is told of them too.
+    """
+    outer, found = _noted.get(), set[str]()
+    token = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(token)
+        if outer is not None:
+            outer |= found
+
+
+def note_device(name: str) -> None:
+    """Say what a unit was worked out on."""
+    if (found := _noted.get()) is not None:
+        found.add(name)

@@ -13,6 +13,8 @@ from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker, as_completed, get_worker
 
+from tasks.device import device_name, note_device
+
 IN_FLIGHT_PER_THREAD = 3
 """Units handed out ahead of time: enough to keep workers busy, few enough to stop soon."""
 RETRIES = 2
@@ -91,7 +93,7 @@ def run_units(
     units : sequence of tuples
         The arguments of each unit; small, because they travel.
     client : distributed.Client, optional
-        Where to run; without it, in this process.
+        Where to run; without it, in this process. What it runs on is told to ``devices_noted``.
     on_done : callable, optional
         Is told the number and answer of each unit as soon as it is done.
     parts : int
@@ -169,14 +171,14 @@ def _telling(told: str | _Parts, number: int, function: Callable[..., Any], *uni
         _tell.reset(token)
 
 
-def _bounded(function: Callable[..., Any], *unit: Any) -> Any:
-    """Run a unit, whose error must be one that reaches the client.
+def _bounded(function: Callable[..., Any], *unit: Any) -> tuple[Any, str]:
+    """Run a unit, whose error must be one that reaches the client; names where it ran as well.
 
     The thousand frames of an endless recursion do not: Dask's client fails to unpack them, never
     learns that the unit is done, and would be waited for for ever.
     """
     try:
-        return function(*unit)
+        return function(*unit), device_name()
     except RecursionError as error:
         said = f"{getattr(function, '__qualname__', function)}: {error}"
     raise RecursionError(said)
@@ -188,6 +190,7 @@ def _finished(
     if client is None:
         for number, unit in enumerate(units):
             yield number, function(*unit)
+            note_device(device_name())
         return
     run, waiting = uuid4().hex[:8], iter(enumerate(units))
     handed_out: dict[str, tuple[int, Future]] = {}
@@ -208,14 +211,15 @@ def _finished(
     try:
         for future in ready:
             number, _ = handed_out.pop(future.key)
-            answer = _answer(future, f"{step}: unit {number} of {len(units)}")
+            answer, device = _answer(future, f"{step}: unit {number} of {len(units)}")
+            note_device(device)
             ready.update(hand_out(1))
             yield number, answer
     finally:
         client.cancel([future for _, future in handed_out.values()])
 
 
-def _answer(future: Future, unit: str) -> Any:
+def _answer(future: Future, unit: str) -> tuple[Any, str]:
     try:
         return future.result()
     except KilledWorker as error:

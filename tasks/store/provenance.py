@@ -3,19 +3,20 @@
 import datetime
 import platform
 import socket
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numba
-import psutil
-
+from tasks.device import device_name
 from tasks.store.publish import Manifest
 from tasks.store.source import Source
 
 PACKAGES = ("phasemill", "numpy", "scipy", "numba", "dask", "distributed", "zarr", "numcodecs",
             "xarray", "h5py", "prefect", "matplotlib", "tifffile")  # fmt: skip
 """Packages whose version may change a result or how it came about."""
+ONLY_SOME_HAVE = ("torch", "cupy-cuda13x", "numba-cuda", "dask-cuda")
+"""The same, named where they are installed."""
 
 
 def package_versions() -> dict[str, str]:
@@ -26,6 +27,9 @@ def package_versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
+    for name in ONLY_SOME_HAVE:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found
 
 
@@ -54,8 +58,8 @@ def provenance(
         "phasemill": package_versions()["phasemill"],
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname(),
-        "device": f"{platform.machine()} CPU, {psutil.cpu_count()} cores, "
-        f"{psutil.virtual_memory().total / 2**30:.0f} GiB ({numba.config.CPU_NAME or 'host'})",
+        "device": "; ".join(dict.fromkeys(name for m, _ in steps for name in m.devices))
+        or device_name(),
         "python": platform.python_version(),
         "packages": package_versions(),
         "input": asdict(source) | {"format": recording_format},
@@ -67,6 +71,7 @@ def provenance(
                 "identity": manifest.identity,
                 "digest": manifest.digest,
                 "seconds": manifest.seconds,
+                "devices": manifest.devices,
                 "reused": reused,
                 "parameters": manifest.parameters,
                 "summary": manifest.summary,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.device import device_name, devices_noted
 from tasks.store import layout
 from tasks.store.exchange import move_into_place
 
@@ -60,6 +61,11 @@ class Manifest:
     def seconds(self) -> float:
         """How long the step took when it ran [s]; 0 where that was not recorded."""
         return float(self.summary.get("seconds", 0.0))
+
+    @property
+    def devices(self) -> list[str]:
+        """What the step was worked out on when it ran; empty where that was not recorded."""
+        return list(self.summary.get("devices", []))
 
 
 def hash_of(value: Any) -> str:
@@ -299,7 +305,12 @@ def published(
         return manifest, True
     start = time.monotonic()
     aside = begin(folder, identity)
-    summary = dict(write(aside)) | {"seconds": round(time.monotonic() - start, 3)}
+    with devices_noted() as devices:
+        facts = dict(write(aside))
+    summary = facts | {
+        "seconds": round(time.monotonic() - start, 3),
+        "devices": sorted(devices) or [device_name()],
+    }
     manifest = publish(
         folder,
         step=step,

@@ -163,7 +163,7 @@ def test_cuda_without_a_device_is_refused_with_what_to_do(monkeypatch):
 
 
 def test_workers_of_local_cuda_work_on_the_device_and_this_process_on_its_cores(monkeypatch):
-    def workers(CUDA_VISIBLE_DEVICES, device_memory_limit, rmm_pool_size, **options):
+    def workers(CUDA_VISIBLE_DEVICES, device_memory_limit, **options):
         assert 0 < device_memory_limit < 1
         return LocalCluster(n_workers=1, **options)
 

@@ -1,11 +1,22 @@
 """A process works on its cores unless told to use a device, and says what is missing there."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from gpu_kernels import backend
 from tasks import device
-from tasks.device import DeviceError, blocks_on_device, cuda_wanted, on_device, torch_device
+from tasks.device import (
+    DeviceError,
+    blocks_on_device,
+    cuda_wanted,
+    device_name,
+    devices_noted,
+    note_device,
+    on_device,
+    torch_device,
+)
 
 
 def test_arrays_stay_where_they_are_unless_a_device_is_wanted(monkeypatch):
@@ -39,3 +50,34 @@ def test_array_that_does_not_fit_on_the_device_is_refused_with_its_numbers(monke
     monkeypatch.setattr(device, "device_room", lambda: 1 << 20)
     with pytest.raises(DeviceError, match=r"\(1024, 1024\) uint16, 0.00 GiB, .* has 0.00 GiB free"):
         on_device(np.zeros((1024, 1024), np.uint16))
+
+
+def test_cores_are_named_by_processor_and_memory(monkeypatch):
+    monkeypatch.delenv(device.VARIABLE, raising=False)
+    assert "cores" in device_name()
+    assert "GiB" in device_name()
+
+
+def test_device_is_named_with_its_memory_and_driver(monkeypatch, tmp_path):
+    runtime = SimpleNamespace(
+        getDeviceProperties=lambda n: {"name": b"NVIDIA H100", "totalGlobalMem": 80 << 30},
+        driverGetVersion=lambda: 13020,
+    )
+    cuda = SimpleNamespace(runtime=runtime, Device=lambda: SimpleNamespace(id=0))
+    monkeypatch.setattr(backend, "cupy", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(backend, "device_missing", lambda: "")
+    monkeypatch.setattr(backend.config, "ENABLE_CUDASIM", 0)
+    said = tmp_path / "version"
+    monkeypatch.setattr(backend, "DRIVER", said)
+    assert backend.device_described() == "NVIDIA H100, 80 GiB (CUDA 13.2)"
+    said.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23\n")
+    assert backend.device_described() == "NVIDIA H100, 80 GiB (driver 580.95.05, CUDA 13.2)"
+
+
+def test_devices_are_noted_further_out_as_well():
+    with devices_noted() as all_of_them:
+        note_device("a")
+        with devices_noted() as inner:
+            note_device("b")
+    note_device("c")
+    assert (all_of_them, inner) == ({"a", "b"}, {"b"})

@@ -9,6 +9,7 @@ import pytest
 
 from flows.clusters import cluster
 from flows.worker_options import WorkerOptions
+from tasks.device import devices_noted
 from tasks.units import UnitError, part_done, reporting, run_units
 
 
@@ -61,6 +62,26 @@ def place(request):
 def test_answers_come_in_the_order_of_the_units(place):
     units = [(n,) for n in range(20)]
     assert run_units("s", double, units, place) == [2 * n for n in range(20)]
+
+
+def pretend_gpu():
+    import tasks.units
+
+    tasks.units.device_name = lambda: "a GPU"
+
+
+def test_what_units_ran_on_is_noted(place, monkeypatch):
+    with devices_noted() as here:
+        run_units("s", double, [(n,) for n in range(3)], place)
+    assert [name for name in here if "cores" in name] == list(here)
+    assert len(here) == 1
+    if place is None:
+        monkeypatch.setattr("tasks.units.device_name", lambda: "a GPU")
+    else:
+        place.run(pretend_gpu)
+    with devices_noted() as there:
+        run_units("s", double, [(n,) for n in range(3)], place)
+    assert there == {"a GPU"}
 
 
 def test_no_units_give_no_answers(place):

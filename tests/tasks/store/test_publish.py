@@ -7,7 +7,10 @@ import random
 
 import pytest
 
+from tasks.device import device_name, note_device
 from tasks.store import exchange, layout, publish
+from tasks.store.provenance import provenance
+from tasks.store.source import Source
 
 
 def write_two(aside):
@@ -34,6 +37,23 @@ def test_finished_result_is_reused(tmp_path):
     assert (reused_first, reused_second) == (False, True)
     assert second.digest == first.digest
     assert second.summary["events"] == 7
+
+
+def test_manifest_and_provenance_name_what_the_step_was_worked_out_on(tmp_path):
+    def on_two_gpus(aside):
+        note_device("GPU B")
+        note_device("GPU A")
+        return write_two(aside)
+
+    there = run(tmp_path / "there", write=on_two_gpus)
+    here = run(tmp_path / "here")
+    assert there[0].devices == ["GPU A", "GPU B"]
+    assert here[0].devices == [device_name()]
+    assert run(tmp_path / "there")[0].devices == ["GPU A", "GPU B"]
+    source = Source("scan.h5", 1, 0, "0" * 64)
+    told = provenance(source, "dense", {}, [there, here, there])
+    assert told["device"] == f"GPU A; GPU B; {device_name()}"
+    assert told["steps"][0]["devices"] == ["GPU A", "GPU B"]
 
 
 @pytest.mark.parametrize("change", [{"parameters": {"p": 2}}, {"force": True}])
