@@ -76,7 +76,7 @@ def project(
         return overlap, weight
     shape = (len(trials), int(q_y.shape[0]))
     overlap, weight = device_zeros(shape, np.complex128), device_zeros(shape, np.float64)
-    _project_gpu[(shape[1], shape[0]), THREADS_PER_BLOCK](
+    _project_gpu[shape, THREADS_PER_BLOCK](
         g, k_y, k_x, amplitude, q_y, q_x, to_device(turns), to_device(chi),
         aperture, edge, overlap, weight,
     )  # fmt: skip
@@ -160,9 +160,10 @@ _inside_gpu = cuda.jit(device=True)(_inside.py_func)
 @cuda.jit
 def _project_gpu(g, k_y, k_x, amplitude, q_y, q_x, turns, chi, aperture, edge, overlap, weight):
     # One block for each frequency of each trial, its threads striding over the pixels: a grid of
-    # trials has 10^5 blocks and more. The tree in shared memory keeps the order of the sums.
+    # trials has 10^5 blocks and more. Trials are along x, for along y there can be 65,535 at most.
+    # The tree in shared memory keeps the order of the sums.
     sums = cuda.shared.array((3, THREADS_PER_BLOCK), np.float64)
-    q, trial, thread = cuda.blockIdx.x, cuda.blockIdx.y, cuda.threadIdx.x
+    trial, q, thread = cuda.blockIdx.x, cuda.blockIdx.y, cuda.threadIdx.x
     c = chi[trial]
     y = turns[trial, 0] * q_y[q] + turns[trial, 1] * q_x[q]
     x = turns[trial, 0] * q_x[q] - turns[trial, 1] * q_y[q]

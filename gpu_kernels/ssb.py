@@ -16,14 +16,7 @@ from gpu_kernels.backend import Array, as_library, device_zeros, on_gpu, to_devi
 from gpu_kernels.chi import chi_turns
 from gpu_kernels.fourier import ScanTransform, half_plane
 from gpu_kernels.ssb_geometry import SsbGeometry
-from gpu_kernels.ssb_reduce import (
-    FIELDS,
-    NOISE_FROM,
-    PIXELS_AT_ONCE,
-    UNSCALED,
-    over_rows,
-    reduce_block,
-)
+from gpu_kernels.ssb_reduce import FIELDS, PIXELS_AT_ONCE, UNSCALED, over_rows, reduce_block
 from gpu_kernels.ssb_reduce_gpu import THREADS_PER_BLOCK, reduce_kernel
 
 BYTES_AT_ONCE = 16 * 2**20
@@ -139,11 +132,10 @@ def ssb_of_spectrum(
         ``into``, if it is given; else where the spectrum lives.
     """
     total = SsbSums.none(geometry, spectrum) if into is None else into
-    q_y, q_x = geometry.frequencies()
+    q_y, _ = geometry.frequencies()
     parts = parts_of(spectrum)[:, :, : geometry.columns]
     sums_of_parts(parts, k_y, k_x, q_y, geometry, threads=threads, sums=total.fields)
-    beyond = np.hypot(q_y[:, None], q_x) > NOISE_FROM * geometry.aperture
-    total.noise_count += int(beyond.sum()) * k_y.size
+    total.noise_count += geometry.noise_frequencies * k_y.size
     total.electrons += as_library(parts[:, 0, 0, 0]).sum(dtype=np.float64)
     return total
 
@@ -203,8 +195,12 @@ def sums_of_parts(
         k_y, k_x, here, q_y, chi = (
             packed[end - one.size : end] for one, end in zip(numbers, ends.tolist(), strict=True)
         )
-        reduce_kernel(parts.dtype)[-(-rows * columns // THREADS_PER_BLOCK), THREADS_PER_BLOCK](
-            parts, k_y, k_x, here, q_y, step, geometry.aperture, chi, scale, everything, there
+        kernel, blocks = (
+            reduce_kernel(parts.dtype, everything),
+            -(-rows * columns // THREADS_PER_BLOCK),
+        )
+        kernel[blocks, THREADS_PER_BLOCK](
+            parts, k_y, k_x, here, q_y, step, geometry.aperture, chi, scale, there
         )
         if there is not sums:
             sums += to_host(there)

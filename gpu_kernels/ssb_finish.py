@@ -5,9 +5,10 @@ from typing import Literal
 
 import numpy as np
 
-from gpu_kernels.backend import Array, as_library
+from gpu_kernels.backend import Array, as_library, on_gpu
 from gpu_kernels.fourier import libraries
 from gpu_kernels.ssb import SsbSums
+from gpu_kernels.ssb_finish_gpu import LEAST, common_spectrum_gpu, phase_spectrum_gpu
 from gpu_kernels.ssb_geometry import SsbGeometry
 
 Estimate = Literal["both", "left", "right", "wpo"]
@@ -34,7 +35,10 @@ class SsbImages:
 
 
 def ssb_finish(
-    sums: SsbSums, disk_intensity: float, geometry: SsbGeometry, estimate: Estimate = "both"
+    sums: SsbSums,
+    disk_intensity: float | Array,
+    geometry: SsbGeometry,
+    estimate: Estimate = "both",
 ) -> SsbImages:
     """Turn the sums of all pixels into phase and amplitude.
 
@@ -46,7 +50,7 @@ def ssb_finish(
     ----------
     sums : SsbSums
         Of every pixel in the disk.
-    disk_intensity : float
+    disk_intensity : float, or a number on the device
         Mean counts of a pixel inside the disk at one position [e]; |A|² = 1 there.
     geometry : SsbGeometry
         As in ``ssb_partial``.
@@ -67,29 +71,36 @@ def ssb_finish(
     ValueError
         If the estimate is unknown, or the disk holds no electrons.
     """
-    if not disk_intensity > 0:
+    there = on_gpu(sums.fields)
+    if not there:
+        _refuse_empty_disk(disk_intensity)
+    spectrum, weight = phase_spectrum(sums.fields, disk_intensity, estimate)
+    spectrum, weight, common = (
+        padded(as_library(half), geometry)
+        for half in (spectrum, weight, common_spectrum(sums.fields, disk_intensity))
+    )
+    _, fft = libraries(spectrum)
+    found = SsbImages(
+        phase=fft.irfft2(spectrum, s=geometry.scan_shape),
+        amplitude=1 + fft.irfft2(common, s=geometry.scan_shape, overwrite_x=True),
+        spectrum=spectrum,
+        weight=weight,
+    )
+    if there:  # last, since a number on the device is waited for
+        _refuse_empty_disk(disk_intensity)
+    return found
+
+
+def _refuse_empty_disk(intensity: float | Array) -> None:
+    if not intensity > 0:
         raise ValueError(
-            f"the bright-field disk holds {disk_intensity} e per pixel and position; the phase is "
+            f"the bright-field disk holds {intensity} e per pixel and position; the phase is "
             "relative to it. Check the disk's centre and radius"
         )
-    fields = as_library(sums.fields)
-    _, fft = libraries(fields)
-    spectrum, weight = phase_spectrum(fields, disk_intensity, estimate)
-    right, left = (fields[f] + 1j * fields[f + 1] for f in (0, 2))
-    n_right, n_left = fields[6], fields[7]
-    even = (_divide(right, n_right) + _divide(left, n_left)) / 2
-    even[(n_right < 1) | (n_left < 1)] = 0
-    spectrum, amplitude = _pad(spectrum, geometry), _pad(even / disk_intensity, geometry)
-    return SsbImages(
-        phase=fft.irfft2(spectrum, s=geometry.scan_shape),
-        amplitude=1 + fft.irfft2(amplitude, s=geometry.scan_shape),
-        spectrum=spectrum,
-        weight=_pad(weight, geometry),
-    )
 
 
 def phase_spectrum(
-    fields: Array, disk_intensity: float, estimate: Estimate = "both"
+    fields: Array, disk_intensity: float | Array, estimate: Estimate = "both"
 ) -> tuple[Array, Array]:
     """Φ(Q) from the sums of all pixels.
 
@@ -114,8 +125,12 @@ def phase_spectrum(
     """
     if estimate not in ESTIMATES:
         raise ValueError(f"unknown estimate {estimate!r}; there are {', '.join(ESTIMATES)}")
-    xp, _ = libraries(fields)
-    numerator, weight = xp.zeros(fields.shape[1:], np.complex128), xp.zeros(fields.shape[1:])
+    if on_gpu(fields):
+        signs = {count: sign for sign, _, count in ESTIMATES[estimate]}
+        return phase_spectrum_gpu(
+            fields, disk_intensity, (signs.get(6, 0), signs.get(7, 0), signs.get(8, 0))
+        )
+    numerator, weight = np.zeros(fields.shape[1:], np.complex128), np.zeros(fields.shape[1:])
     for sign, first, count in ESTIMATES[estimate]:
         numerator.real += sign * fields[first]
         numerator.imag += sign * fields[first + 1]
@@ -123,13 +138,35 @@ def phase_spectrum(
     return _divide(numerator, 1j * disk_intensity * weight), weight
 
 
-def _divide(numerator: Array, weight: Array) -> Array:
-    xp, _ = libraries(numerator)
-    seen = abs(weight) > 1e-9
-    return xp.where(seen, numerator / xp.where(seen, weight, 1), 0)
+def common_spectrum(fields: Array, disk_intensity: float | Array) -> Array:
+    """What both sidebands have in common: the transform of a weak object's absorption.
+
+    Parameters
+    ----------
+    fields, disk_intensity
+        As in ``phase_spectrum``.
+
+    Returns
+    -------
+    (rows, columns) complex128
+        0 where one of them is missing.
+    """
+    if on_gpu(fields):
+        return common_spectrum_gpu(fields, disk_intensity)
+    right, left = (fields[f] + 1j * fields[f + 1] for f in (0, 2))
+    n_right, n_left = fields[6], fields[7]
+    even = (_divide(right, n_right) + _divide(left, n_left)) / 2
+    even[(n_right < 1) | (n_left < 1)] = 0
+    return even / disk_intensity
 
 
-def _pad(half: Array, geometry: SsbGeometry) -> Array:
+def _divide(numerator: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    seen = abs(weight) > LEAST
+    return np.where(seen, numerator / np.where(seen, weight, 1), 0)
+
+
+def padded(half: Array, geometry: SsbGeometry) -> Array:
+    """(scan_y, scan_x // 2 + 1): all frequencies of the half plane, with 0 for those not kept."""
     xp, _ = libraries(half)
     full = xp.zeros((geometry.scan_shape[0], geometry.scan_shape[1] // 2 + 1), half.dtype)
     full[:, : geometry.columns] = half

@@ -1,12 +1,14 @@
 """The numbers that single-sideband ptychography needs to know of scan, aperture and lens."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, cos, sin
 
 import numpy as np
 
 from gpu_kernels.chi import chi_polynomial, turned_aberrations
 from gpu_kernels.fourier import scan_frequencies
+from gpu_kernels.ssb_reduce import NOISE_FROM
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class SsbGeometry:
         """Frequencies of the sums, along y and the kept ones along x [1/Å]."""
         q_y, q_x = scan_frequencies(self.scan_shape, self.scan_step)
         return q_y, q_x[: self.columns]
+
+    @cached_property
+    def noise_frequencies(self) -> int:
+        """How many of them lie where there is nothing but noise.
+
+        Counted once: for a large scan it takes milliseconds, as long as a device takes for all of
+        SSB, and it is asked for with every block of pixels.
+        """
+        q_y, q_x = self.frequencies()
+        return int(np.count_nonzero(np.hypot(q_y[:, None], q_x) > NOISE_FROM * self.aperture))
 
     def on_scan(self, k_y: np.ndarray, k_x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Turn wave vectors of the detector to the scan's axes [1/Å]."""

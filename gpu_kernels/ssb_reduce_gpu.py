@@ -19,22 +19,23 @@ from gpu_kernels.ssb_reduce import COSINE, NOISE_FROM, PIXELS_AT_ONCE, SINE
 THREADS_PER_BLOCK = 128
 
 
-def reduce_kernel(dtype: Any) -> Any:
+def reduce_kernel(dtype: Any, everything: bool) -> Any:
     """Kernel for G of a type; integers are summed in single precision.
 
     It takes ``g`` (pixels, rows, columns, 2), ``k_y``, ``k_x`` (pixels,) and ``here`` (pixels,),
-    χ/2π of each pixel; ``q_y`` (rows,), ``step``, ``aperture``, ``chi``, ``everything`` and
-    ``sums`` as ``ssb_reduce.reduce_block`` has them; and ``scale`` (groups, rows, columns), one for
-    each ``PIXELS_AT_ONCE`` pixels, or of no size.
+    χ/2π of each pixel; ``q_y`` (rows,), ``step``, ``aperture``, ``chi`` and ``sums`` as
+    ``ssb_reduce.reduce_block`` has them; and ``scale`` (groups, rows, columns), one for each
+    ``PIXELS_AT_ONCE`` pixels, or of no size. For single sidebands alone, without ``everything``,
+    it is a kernel of its own that needs fewer registers.
     """
-    return _kernel(np.float64 if dtype == np.float64 else np.float32)
+    return _kernel(np.float64 if dtype == np.float64 else np.float32, everything)
 
 
 _chi = cuda.jit(device=True)(chi_turns.py_func)
 
 
-@lru_cache(maxsize=2)
-def _kernel(real: Any) -> Any:
+@lru_cache(maxsize=4)
+def _kernel(real: Any, everything: bool) -> Any:
     s0, s1, s2, s3, s4, s5 = (real(value) for value in SINE)
     c0, c1, c2, c3, c4, c5 = (real(value) for value in COSINE)
     none, one, two = real(0), real(1), real(2)
@@ -50,7 +51,7 @@ def _kernel(real: Any) -> Any:
         return one - two * sine * sine, two * sine * cosine
 
     @cuda.jit
-    def kernel(g, k_y, k_x, here, q_y, step, aperture, chi, scale, everything, sums):
+    def kernel(g, k_y, k_x, here, q_y, step, aperture, chi, scale, sums):
         # Neighbouring threads read neighbouring frequencies of one pixel: whole lines of memory.
         at = cuda.grid(1)
         columns, limit = sums.shape[2], aperture * aperture
@@ -62,7 +63,10 @@ def _kernel(real: Any) -> Any:
         noisy = square > noise_from * limit
         if not (square < 4 * limit or (noisy and everything)):
             return
-        right, left = 0, 0
+        right, left = none, none
+        # Sums of all groups stay in registers: each would be read and written once a group.
+        right_re, right_im, left_re, left_im = 0.0, 0.0, 0.0, 0.0
+        both_re, both_im, norms, powers = 0.0, 0.0, 0.0, 0.0
         for first in range(0, k_y.size, PIXELS_AT_ONCE):
             r_re, r_im, l_re, l_im = none, none, none, none
             d_re, d_im, norm, power = none, none, none, none
@@ -86,11 +90,11 @@ def _kernel(real: Any) -> Any:
                 if not in_p:
                     r_re += m_re * re + m_im * im
                     r_im += m_re * im - m_im * re
-                    right += 1
+                    right += one
                 elif not in_m:
                     l_re += p_re * re + p_im * im
                     l_im += p_re * im - p_im * re
-                    left += 1
+                    left += one
                 else:
                     m_re, m_im = m_re - p_re, m_im - p_im
                     d_re += m_re * re + m_im * im
@@ -99,15 +103,24 @@ def _kernel(real: Any) -> Any:
             scaled = 1.0
             if scale.size:
                 scaled = float(scale[first // PIXELS_AT_ONCE, row, col])
-            sums[0, row, col] += scaled * r_re
-            sums[1, row, col] += scaled * r_im
-            sums[2, row, col] += scaled * l_re
-            sums[3, row, col] += scaled * l_im
-            sums[4, row, col] += scaled * d_re
-            sums[5, row, col] += scaled * d_im
-            sums[8, row, col] += norm
-            sums[9, row, col] += scaled * scaled * power
+            right_re += scaled * r_re
+            right_im += scaled * r_im
+            left_re += scaled * l_re
+            left_im += scaled * l_im
+            both_re += scaled * d_re
+            both_im += scaled * d_im
+            norms += norm
+            powers += scaled * scaled * power
+        sums[0, row, col] += right_re
+        sums[1, row, col] += right_im
+        sums[2, row, col] += left_re
+        sums[3, row, col] += left_im
         sums[6, row, col] += right
         sums[7, row, col] += left
+        if everything:
+            sums[4, row, col] += both_re
+            sums[5, row, col] += both_im
+            sums[8, row, col] += norms
+            sums[9, row, col] += powers
 
     return kernel

@@ -1,24 +1,40 @@
-"""What the benchmarks of a GPU share: the device and its floors, its own clock, a line a figure.
+"""What the benchmarks of a GPU share: the device and its floors, its own clock, a row a figure.
 
-A floor is the time in which the device would move the bytes, or do the sums, that nobody can do
-without: bandwidth and arithmetic are measured by a copy and by multiply-adds in the same run.
+    python -m benchmarks.gpu.bench
+
+names the device. A floor is the time in which it would move the bytes, or do the sums, that nobody
+can do without: bandwidth and arithmetic are measured by a copy and by multiply-adds in each run.
 """
 
+import platform
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numba import config, cuda
 
-from gpu_kernels.backend import Array, cupy, device_missing, device_zeros, to_device, to_host
+from gpu_kernels.backend import (
+    Array,
+    cupy,
+    device_described,
+    device_missing,
+    device_zeros,
+    to_device,
+    to_host,
+)
 
 COPIED = 1 << 30
 """Bytes of the array whose copy measures the bandwidth."""
 CHAINS, STEPS, THREADS = 8, 4096, 256
 WARM_UPS, REPEATS = 3, 15
+PACKAGES = ("numpy", "numba", "numba-cuda", "cupy-cuda13x", "cupy-cuda12x", "torch")
+COLUMNS = ("figure", "ours", "target", "paper", "bytes' floor", "arithmetic's floor",
+           "ours / floor", "error", "")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,7 @@ def open_device() -> Device:
         if "--tiny" not in sys.argv:
             print("The simulator takes days for real sizes; give --tiny.", file=sys.stderr)
             raise SystemExit(2)
-        return Device("simulator, nothing is timed", None, None)
+        return Device(device_described(), None, None)
     if missing := device_missing():
         print(
             f"This needs a CUDA device: {missing}. To run the script without one, set "
@@ -49,19 +65,60 @@ def open_device() -> Device:
             file=sys.stderr,
         )
         raise SystemExit(2)
-    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     source = cupy.zeros(COPIED, np.uint8)
     target = cupy.empty_like(source)
     copied = seconds(lambda: cupy.copyto(target, source))
     blocks = 64 * cupy.cuda.Device().attributes["MultiProcessorCount"]
     out = device_zeros(blocks * THREADS, np.float32)
     worked = seconds(lambda: _multiply_add_kernel[blocks, THREADS](np.float32(0.999), out))
-    found = Device(name, 2 * COPIED / copied, 2 * CHAINS * STEPS * blocks * THREADS / worked)
-    print(
-        f"{name}: copies {found.bytes_per_second / 1e9:.0f} GB/s, "
-        f"{found.flops / 1e12:.1f} TFLOP/s in single precision"
+    flops = 2 * CHAINS * STEPS * blocks * THREADS / worked
+    return Device(device_described(), 2 * COPIED / copied, flops)
+
+
+def main() -> None:
+    """Name the device, its speed, and the versions of all that works on it."""
+    device = open_device()
+    installed = [f"Python {platform.python_version()}"]
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            installed.append(f"{name} {version(name)}")
+    speed = (
+        "nothing is timed"
+        if device.bytes_per_second is None or device.flops is None
+        else f"copies {device.bytes_per_second / 1e9:.0f} GB/s, {device.flops / 1e12:.1f} TFLOP/s "
+        "in single precision"
     )
-    return found
+    print(f"{device.name}: {speed}; {', '.join(installed)}.")
+
+
+def table_head() -> str:
+    """First two rows of the table that ``show`` and ``figures`` print the others of."""
+    return _row(COLUMNS) + "\n" + "|".join(["", *["---"] * len(COLUMNS), ""])
+
+
+def _row(cells: Any) -> str:
+    return f"| {' | '.join(' '.join(str(cell).split()).replace('|', '/') for cell in cells)} |"
+
+
+def figures(*works: Callable[[], None]) -> None:
+    """Do some works, each of which shows figures; one that fails costs its own alone.
+
+    Raises
+    ------
+    SystemExit
+        If one failed, when all are done.
+    """
+    failed = 0
+    for work in works:
+        try:
+            work()
+        except (Exception, SystemExit) as error:  # whatever it is, it stands in the table
+            failed += 1
+            name = getattr(work, "func", work).__name__.replace("_", " ")
+            said = f"failed: {type(error).__name__}: {error}"
+            print(_row((name, said, *[""] * (len(COLUMNS) - 2))), flush=True)
+    if failed:
+        raise SystemExit(1)
 
 
 def seconds(work: Callable[[], Any], repeats: int = REPEATS) -> float:
@@ -106,7 +163,7 @@ def show(
     error: float,
     note: str = "",
 ) -> None:
-    """Print a figure beside the paper's and the floors.
+    """Print a figure beside the paper's and the floors, as a row of a table.
 
     Parameters
     ----------
@@ -125,33 +182,30 @@ def show(
     note : str
         Anything else.
     """
-    if device.bytes_per_second is None or device.flops is None:
-        print(f"{title}: ran in the simulator, error {error:.1e} {note}")
-        return
-    by_bytes, by_sums = moved / device.bytes_per_second, sums / device.flops
-    floor = max(by_bytes, by_sums)
-    print(
-        f"{title}: {1e3 * took:.3f} ms (target {target}; paper {paper}); floors: bytes "
-        f"{1e3 * by_bytes:.3f} ms, arithmetic {1e3 * by_sums:.3f} ms; ours / floor "
-        f"{took / floor:.2f}; error {error:.1e} {note}"
-    )
+    ours, floors, ratio = "ran in the simulator", ("", ""), ""
+    if device.bytes_per_second is not None and device.flops is not None:
+        by_bytes, by_sums = moved / device.bytes_per_second, sums / device.flops
+        floors = (f"{1e3 * by_bytes:.3f} ms", f"{1e3 * by_sums:.3f} ms")
+        ours, ratio = f"{1e3 * took:.3f} ms", f"{took / max(by_bytes, by_sums):.2f}"
+    cells = (title, ours, target, paper, *floors, ratio, f"{error:.1e}", note)
+    print(_row(cells), flush=True)
 
 
 def off(found: np.ndarray, exact: np.ndarray, most: float = 1e-4) -> float:
-    """Greatest difference over the range of the exact values; ends the program beyond ``most``."""
+    """Greatest difference over the range of the exact values; refused beyond ``most``."""
     scale = float(np.abs(exact).max())
     error = float(np.abs(found - exact).max()) / (scale if scale > 0 else 1.0)
     if not error <= most:
-        raise SystemExit(
-            f"the result is off by {error:.2e} of its range, at most {most:.0e} may be"
-        )
+        raise ValueError(f"the result is off by {error:.2e} of its range; {most:.0e} is allowed")
     return error
 
 
 def same_bits(work: Callable[[], Array]) -> str:
-    """Say whether two runs give the same bytes."""
+    """Say that two runs give the same bytes, or refuse."""
     first, second = (to_host(work()) for _ in range(2))
-    return "repeats to the bit" if first.tobytes() == second.tobytes() else "DOES NOT REPEAT"
+    if first.tobytes() != second.tobytes():
+        raise ValueError("a second run does not repeat the first to the bit")
+    return "repeats to the bit"
 
 
 def tiny() -> bool:
@@ -181,3 +235,7 @@ def _multiply_add_kernel(factor, out):
         g = g * factor + factor
         h = h * factor + factor
     out[cuda.grid(1)] = a + b + c + d + e + f + g + h
+
+
+if __name__ == "__main__":
+    main()

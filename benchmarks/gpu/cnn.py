@@ -7,6 +7,8 @@ with the network in single precision, as the step ``cnn`` has it, and in bfloat1
 replayed from one CUDA graph. The reference is the network in double precision on the host.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -28,41 +30,58 @@ COMPARED = 8 if bench.tiny() else 512
 
 
 def main() -> None:
-    """Print the figures."""
-    device, rng = bench.open_device(), np.random.default_rng(0)
-    torch.manual_seed(0)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    network = UnrolledPatch(probe(), float(ELECTRONS)).eval()
-    with torch.no_grad():  # an untrained one corrects nothing
-        for parameter in network.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    indptr, indices = events(rng)
-    there = bench.moved_there(indptr, indices)
-    plan = plan_pixels(
-        (SIDE, SIDE), dense_bin=np.arange(SIDE * SIDE).reshape(SIDE, SIDE), dense_size=SIDE * SIDE
+    """Print a figure for each precision."""
+    device, scan = bench.open_device(), Recording()
+    bench.figures(
+        partial(to_an_image, device, scan, "single precision"),
+        partial(to_an_image, device, scan, "bfloat16"),
     )
-    tables, where = Tables.of(plan), "cpu" if device.flops is None else "cuda"
-    roots = roots_of(there, plan, tables)
-    exact = exact_patches(network, to_host(roots)[:COMPARED])
-    for name, half in (("single precision", False), ("bfloat16", True)):
-        answers = Answers(network.to(where), float(ELECTRONS), BATCH, half=half)
 
-        def run(answers=answers):
-            return image_of(answers, roots_of(there, plan, tables), network)
 
-        found = patches_of(answers, roots)[:COMPARED]
-        error = bench.off(to_host(found), exact, 0.1 if half else 1e-4)
-        took = bench.seconds(run, repeats=5)
-        count = ROWS * ROWS
-        # Each convolution of each pixel of a patch, and three transforms of each step.
-        width, stages, pixels = network.width, len(network.corrections), network.head**2
-        convolved = 2 * 9 * (6 * width + 2 * width * width + width) * pixels * stages
-        steps = (stages + 1) * (2 * 5 * SIDE**2 * 2 * np.log2(SIDE) + 2 * pixels**2)
-        bench.show(
-            device, f"{count} patterns to an image, {name}", took, "1 s", "none",
-            indices.nbytes + count * 4 * (2 * SIDE**2 + 2 * pixels), count * (convolved + steps),
-            error,
-        )  # fmt: skip
+class Recording:
+    """Events on the device, a network, and what it finds in double precision."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        self.network = UnrolledPatch(probe(), float(ELECTRONS)).eval()
+        with torch.no_grad():  # an untrained one corrects nothing
+            for parameter in self.network.parameters():
+                parameter.add_(0.02 * torch.randn_like(parameter))
+        indptr, indices = events(np.random.default_rng(0))
+        self.there, self.nbytes = bench.moved_there(indptr, indices), indices.nbytes
+        bins = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+        self.plan = plan_pixels((SIDE, SIDE), dense_bin=bins, dense_size=SIDE * SIDE)
+        self.tables = Tables.of(self.plan)
+        self.exact = exact_patches(self.network, to_host(self.roots())[:COMPARED])
+
+    def roots(self) -> Array:
+        """(patterns, 32, 32) float32: √counts, on the device."""
+        found = reduce_on_device(*self.there, self.plan, self.tables, frame_sum=False)
+        dense = as_library(found.dense)
+        xp, _ = libraries(dense)
+        roots = xp.sqrt(dense[: self.plan.dense_size].T.astype(np.float32))
+        return beside(xp.ascontiguousarray(roots).reshape(-1, SIDE, SIDE), self.there[1])
+
+
+def to_an_image(device: bench.Device, scan: Recording, precision: str) -> None:
+    """Events to patterns, to patches, to the stitched image."""
+    half, network = precision == "bfloat16", scan.network
+    answers = Answers(
+        network.to("cpu" if device.flops is None else "cuda"), float(ELECTRONS), BATCH, half=half
+    )
+    found = patches_of(answers, scan.roots())[:COMPARED]
+    error = bench.off(to_host(found), scan.exact, 0.1 if half else 1e-4)
+    took = bench.seconds(lambda: image_of(answers, scan.roots(), network), repeats=5)
+    count = ROWS * ROWS
+    # Each convolution of each pixel of a patch, and three transforms of each step.
+    width, stages, pixels = network.width, len(network.corrections), network.head**2
+    convolved = 2 * 9 * (6 * width + 2 * width * width + width) * pixels * stages
+    steps = (stages + 1) * (2 * 5 * SIDE**2 * 2 * np.log2(SIDE) + 2 * pixels**2)
+    bench.show(
+        device, f"{count} patterns to an image, {precision}", took, "1 s", "none",
+        scan.nbytes + count * 4 * (2 * SIDE**2 + 2 * pixels), count * (convolved + steps), error,
+    )  # fmt: skip
 
 
 def probe() -> np.ndarray:
@@ -80,14 +99,6 @@ def events(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     indptr = np.concatenate([[0], np.cumsum(counts.sum(axis=1))])
     pixels = np.broadcast_to(np.arange(SIDE * SIDE, dtype=np.uint16), counts.shape)
     return indptr, np.repeat(pixels.ravel(), counts.ravel())
-
-
-def roots_of(there: list[Array], plan, tables: Tables) -> Array:
-    """(patterns, 32, 32) float32: √counts, on the device."""
-    dense = as_library(reduce_on_device(*there, plan, tables, frame_sum=False).dense)
-    xp, _ = libraries(dense)
-    roots = xp.sqrt(dense[: plan.dense_size].T.astype(np.float32))
-    return beside(xp.ascontiguousarray(roots).reshape(-1, SIDE, SIDE), there[1])
 
 
 def patches_of(answers: Answers, roots: Array) -> Array:

@@ -7,6 +7,7 @@ scan are compared with those of the host after 3 rounds.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import scipy.fft
@@ -22,15 +23,19 @@ SETTINGS = Epie(iterations=ROUNDS)
 
 def main() -> None:
     """Print the figure."""
-    device, rng = bench.open_device(), np.random.default_rng(0)
+    bench.figures(partial(iterations, bench.open_device()))
+
+
+def iterations(device: bench.Device) -> None:
+    """All rounds of a large scan; a small one is compared with the host."""
+    rng = np.random.default_rng(0)
     counts, places, probe = recording(SMALL, rng)
     few = replace(SETTINGS, iterations=min(3, ROUNDS))
     exact = epie(counts, places, probe, few)
     (there,) = bench.moved_there(counts)
     found = epie(there, places, probe, few)
     error = bench.off(found.obj, exact.obj, 1e-3)
-    again = epie(there, places, probe, few)
-    repeats = "repeats to the bit" if (again.obj == found.obj).all() else "DOES NOT REPEAT"
+    repeats = bench.same_bits(lambda: epie(there, places, probe, few).obj)
     counts, places, probe = recording(ROWS, rng)
     (there,) = bench.moved_there(counts)
     took = bench.seconds(lambda: epie(there, places, probe, SETTINGS), repeats=1)

@@ -8,6 +8,7 @@ double precision.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -17,15 +18,16 @@ from gpu_kernels.fourier import half_plane, libraries
 from gpu_kernels.pixel_plan import plan_pixels
 from gpu_kernels.reduction_gpu import Tables, reduce_on_device
 from gpu_kernels.ssb import SsbSums, parts_of, ssb_of_spectrum, ssb_partial, sums_of_parts
-from gpu_kernels.ssb_finish import ssb_finish
+from gpu_kernels.ssb_finish import padded, phase_spectrum, ssb_finish
 from gpu_kernels.ssb_geometry import SsbGeometry
 
 SCAN, RADIUS = ((12, 10), 3.2) if bench.tiny() else ((1024, 1024), 9.0)
 STEP, SEMIANGLE, WAVELENGTH = 0.31, 0.025, 0.0417572
 PER_PIXEL = 0.6
 """Electrons of a disk pixel at one position."""
-AT_ONCE = (4,) if bench.tiny() else (8, 16, 32, 64, 128)
-"""Pixels that are transformed together: few stay in the cache, many fill the device."""
+AT_ONCE = (4,) if bench.tiny() else (8, 16, 32, 64)
+"""Pixels that are transformed together: few stay in the cache, many fill the device. 128 would
+take more than 1.2 GB."""
 PAIR, SINGLE = 110, 55
 """Operations of a pair (k, Q) in the double overlap and in a single one: χ, sines and sums."""
 
@@ -33,41 +35,59 @@ PAIR, SINGLE = 110, 55
 def main() -> None:
     """Print the figures."""
     device = bench.open_device()
-    geometry, k_y, k_x = scene()
-    rng = np.random.default_rng(0)
-    counts = rng.poisson(PER_PIXEL, (k_y.size, *SCAN)).astype(np.uint8)
-    exact = exact_phase(counts, k_y, k_x, geometry)
-    (there,) = bench.moved_there(counts)
-    lit = int(np.count_nonzero(within(geometry)))
-    kept = lit * k_y.size * 8
-    # Counts in; single precision out and in again; half plane out, in and out again; sums.
-    moved = counts.nbytes + 8 * counts.size + 3 * 4 * counts.size + kept
-    transform = 2.5 * counts.size * np.log2(SCAN[0] * SCAN[1])
-    pairs = pairs_of(geometry, k_y, k_x)
+    scan = Recording()
+    bench.figures(
+        partial(counts_to_phase, device, scan),
+        partial(new_aberrations, device, scan),
+        partial(events_to_phase, device, scan),
+    )
 
-    best, at_once = 0.0, AT_ONCE[0]
-    for some in AT_ONCE:
-        took = bench.seconds(lambda some=some: phase_of(there, k_y, k_x, geometry, some))
-        if best == 0.0 or took < best:
-            best, at_once = took, some
-    run = phase_maker(there, k_y, k_x, geometry, at_once)
-    error = bench.off(to_host(run()), exact)
+
+class Recording:
+    """Counts of the disk's pixels, and the phase that the host finds in them."""
+
+    def __init__(self) -> None:
+        self.geometry, self.k_y, self.k_x = scene()
+        rng = np.random.default_rng(0)
+        self.counts = rng.poisson(PER_PIXEL, (self.k_y.size, *SCAN)).astype(np.uint8)
+        self.mean = float(self.counts.mean())
+        sums = ssb_partial(self.counts, self.k_y, self.k_x, self.geometry, np.float64)
+        self.exact = ssb_finish(sums, self.mean, self.geometry).phase
+        lit = int(np.count_nonzero(within(self.geometry)))
+        self.kept_bytes = lit * self.k_y.size * 8
+        self.transform = 2.5 * self.counts.size * np.log2(SCAN[0] * SCAN[1])
+        self.pairs = pairs_of(self.geometry, self.k_y, self.k_x)
+
+
+def counts_to_phase(device: bench.Device, scan: Recording) -> None:
+    """Counts on the device to the phase there, in blocks of the best size."""
+    (there,) = bench.moved_there(scan.counts)
+    # Counts in; single precision out and in again; half plane out, in and out again; sums.
+    moved = scan.counts.nbytes + (8 + 3 * 4) * scan.counts.size + scan.kept_bytes
+    runs = {some: phase_maker(there, scan, some) for some in AT_ONCE}
+    times = {some: bench.seconds(run) for some, run in runs.items()}
+    at_once = min(times, key=lambda some: times[some])
+    run = runs[at_once]
+    error = bench.off(to_host(run()), scan.exact)
     used = bench.peak_bytes(run)
     bench.show(
-        device, f"SSB, counts to phase, {at_once} pixels at a time", best, "3 ms, stretch 1.5 ms",
-        "about 50 ms", moved, transform + pairs, error,
-        f"{bench.same_bits(run)}, {used / 2**30:.2f} GiB beyond the counts",
+        device, f"SSB, counts to phase, {at_once} pixels at a time", times[at_once],
+        "3 ms, stretch 1.5 ms", "about 50 ms", moved, scan.transform + scan.pairs, error,
+        f"{bench.same_bits(run)}, {used / 1e9:.2f} GB beyond the counts; "
+        + ", ".join(f"{1e3 * took:.2f} ms for {some}" for some, took in times.items()),
     )  # fmt: skip
 
-    held = held_parts(there, geometry)
-    update = update_maker(held, k_y, k_x, geometry, float(counts.mean()))
-    error = bench.off(to_host(update()), exact)
+
+def new_aberrations(device: bench.Device, scan: Recording) -> None:
+    """G that is kept to the phase, as after a move of a slider."""
+    (there,) = bench.moved_there(scan.counts)
+    update = update_maker(held_parts(there, scan.geometry), scan)
+    error = bench.off(to_host(update()), scan.exact)
     bench.show(
         device, "SSB, new aberrations from kept G", bench.seconds(update),
-        "0.5 ms, stretch 0.25 ms", "none; about 1.6 ms by a peer's documentation", kept, pairs,
-        error, bench.same_bits(update),
+        "0.5 ms, stretch 0.25 ms", "none; about 1.6 ms by a peer's documentation",
+        scan.kept_bytes, scan.pairs, error, bench.same_bits(update),
     )  # fmt: skip
-    events_to_phase(device, counts, k_y, k_x, geometry, exact)
 
 
 def scene() -> tuple[SsbGeometry, np.ndarray, np.ndarray]:
@@ -114,11 +134,9 @@ def phase_of(
     return ssb_finish(total, intensity, geometry).phase
 
 
-def phase_maker(
-    counts: Array, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry, at_once: int
-) -> Callable[[], Array]:
+def phase_maker(counts: Array, scan: Recording, at_once: int) -> Callable[[], Array]:
     """Work without arguments, for the clock."""
-    return lambda: phase_of(counts, k_y, k_x, geometry, at_once)
+    return lambda: phase_of(counts, scan.k_y, scan.k_x, scan.geometry, at_once)
 
 
 def held_parts(counts: Array, geometry: SsbGeometry) -> Array:
@@ -131,47 +149,33 @@ def held_parts(counts: Array, geometry: SsbGeometry) -> Array:
     return beside(xp.ascontiguousarray(xp.concatenate(parts)), counts)
 
 
-def update_maker(
-    parts: Array, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry, intensity: float
-) -> Callable[[], Array]:
-    """Phase from G that is kept, as after a move of a slider."""
-    q_y, _ = geometry.frequencies()
+def update_maker(parts: Array, scan: Recording) -> Callable[[], Array]:
+    """Phase alone, from G that is kept."""
+    geometry, (q_y, _) = scan.geometry, scan.geometry.frequencies()
 
     def update() -> Array:
-        total = SsbSums.none(geometry, parts)
-        sums_of_parts(parts, k_y, k_x, q_y, geometry, everything=False, sums=total.fields)
-        return ssb_finish(total, intensity, geometry).phase
+        fields = SsbSums.none(geometry, parts).fields
+        sums_of_parts(parts, scan.k_y, scan.k_x, q_y, geometry, everything=False, sums=fields)
+        half = as_library(phase_spectrum(fields, scan.mean)[0])
+        _, fft = libraries(half)
+        # Frequencies beyond those that are kept are taken as 0.
+        return fft.irfft2(padded(half, geometry), s=geometry.scan_shape, overwrite_x=True)
 
     return update
 
 
-def exact_phase(
-    counts: np.ndarray, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry
-) -> np.ndarray:
-    """The host's phase in double precision."""
-    sums = ssb_partial(counts, k_y, k_x, geometry, np.float64)
-    return ssb_finish(sums, float(counts.mean()), geometry).phase
-
-
-def events_to_phase(
-    device: bench.Device,
-    counts: np.ndarray,
-    k_y: np.ndarray,
-    k_x: np.ndarray,
-    geometry: SsbGeometry,
-    exact: np.ndarray,
-) -> None:
+def events_to_phase(device: bench.Device, scan: Recording) -> None:
     """The same from the electrons of the disk, in the order in which a store holds them."""
-    side = int(2 * np.ceil(RADIUS))
-    flat = counts.reshape(k_y.size, -1).T
+    side, pixels = int(2 * np.ceil(RADIUS)), scan.k_y.size
+    flat = np.ascontiguousarray(scan.counts.reshape(pixels, -1).T)
     indptr = np.concatenate([[0], np.cumsum(flat.sum(axis=1, dtype=np.int64))])
-    aperture = geometry.aperture / RADIUS
-    at = (np.round(k_y / aperture - 0.5 + side / 2) * side + np.round(k_x / aperture - 0.5)
-          + side / 2).astype(np.int64)  # fmt: skip
+    aperture = scan.geometry.aperture / RADIUS
+    row, col = (np.round(k / aperture - 0.5 + side / 2) for k in (scan.k_y, scan.k_x))
+    at = (row * side + col).astype(np.uint16)
     indices = np.concatenate([
         np.repeat(np.broadcast_to(at, part.shape).ravel(), part.ravel())
         for part in np.array_split(flat, max(1, flat.shape[0] // 65_536))
-    ]).astype(np.uint16)  # fmt: skip
+    ])  # fmt: skip
     bins = np.full(side * side, -1)
     bins[at] = np.arange(at.size)
     plan = plan_pixels((side, side), dense_bin=bins.reshape(side, side), dense_size=at.size)
@@ -180,15 +184,14 @@ def events_to_phase(
 
     def run() -> Array:
         found = reduce_on_device(*there, plan, tables, frame_sum=False)
-        dense = found.dense[: at.size].reshape(at.size, *SCAN)
-        return phase_of(dense, k_y, k_x, geometry, 32)
+        dense = found.dense[:pixels].reshape(pixels, *SCAN)
+        return phase_of(dense, scan.k_y, scan.k_x, scan.geometry, 32)
 
-    error = bench.off(to_host(run()), exact)
-    moved = indices.nbytes + 4 * counts.size + 8 * counts.size + 12 * counts.size
-    transform = 2.5 * counts.size * np.log2(SCAN[0] * SCAN[1])
+    error = bench.off(to_host(run()), scan.exact)
+    moved = indices.nbytes + (4 + 8 + 12) * scan.counts.size
     bench.show(
         device, f"events to SSB phase, {indices.size:.2g} events", bench.seconds(run), "60 ms",
-        "none", moved, transform, error, bench.same_bits(run),
+        "none", moved, scan.transform, error, bench.same_bits(run),
     )  # fmt: skip
 
 

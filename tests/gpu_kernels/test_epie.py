@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gpu_kernels import epie_gpu
 from gpu_kernels.counted_root import counted_root, root_gain
 from gpu_kernels.epie import Epie, epie, illumination
 from gpu_kernels.epie_gauge import settle
@@ -97,7 +98,8 @@ def scan():
     ("size", "doubt"), [(1, 0.5), (9, 0.05), (36, 30.0)],
     ids=["sequential", "batches", "all at once"],
 )  # fmt: skip
-def test_round_equals_its_definition(twin, scan, size, doubt):
+def test_round_equals_its_definition(twin, scan, size, doubt, monkeypatch):
+    monkeypatch.setattr(epie_gpu, "PATTERNS_A_SUM", 10)  # so that there are several sums
     counts, positions, probe, _, origin = scan
     counts = counts[:9] if size == 1 else counts
     positions = positions[: len(counts)]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gpu_kernels.backend import to_host
 from gpu_kernels.chi import chi_polynomial, chi_turns, turned_aberrations
 from gpu_kernels.fourier import scan_spectrum
 from gpu_kernels.ssb import SsbSums, ssb_of_spectrum, ssb_partial
@@ -177,6 +178,28 @@ def test_sums_equal_the_definition(twin):
     np.testing.assert_allclose(sums.fields, expected, atol=1e-7)
     np.testing.assert_allclose(sums.noise, expected[9].sum())
     assert sums.noise_count == beyond.sum() * ky.size
+
+
+@pytest.mark.parametrize("estimate", ["both", "left", "right", "wpo"])
+def test_images_are_those_that_the_sums_define(twin, estimate):
+    geo = geometry(scan_shape=(6, 9), scan_step=(0.6, 0.5))
+    rng = np.random.default_rng(5)
+    fields = rng.normal(size=(10, 6, geo.columns))
+    fields[6:9] = rng.integers(0, 3, fields[6:9].shape)
+    found = ssb_finish(SsbSums(twin(fields), 0, 0.0), 3.7, geo, estimate)
+
+    right, left, double = (fields[f] + 1j * fields[f + 1] for f in (0, 2, 4))
+    top = {"both": right - left, "right": right, "left": -left, "wpo": right - left + double}
+    weight = {"both": fields[6] + fields[7], "right": fields[6], "left": fields[7],
+              "wpo": fields[6:9].sum(axis=0)}[estimate]  # fmt: skip
+    seen, paired = weight > 0, (fields[6] > 0) & (fields[7] > 0)
+    spectrum = np.divide(top[estimate], 3.7j * weight, where=seen, out=np.zeros_like(right))
+    common = np.zeros_like(right)
+    common[paired] = (right[paired] / fields[6][paired] + left[paired] / fields[7][paired]) / 7.4
+    assert 0 < paired.sum() < seen.sum() < seen.size
+    for image, exact in ((found.phase, spectrum), (found.amplitude - 1, common)):
+        np.testing.assert_allclose(to_host(image), np.fft.irfft2(exact, (6, 9)), atol=1e-12)
+    np.testing.assert_allclose(to_host(found.weight)[:, : geo.columns], weight)
 
 
 def test_left_sideband_is_the_right_one_of_the_other_half_plane():
