@@ -22,12 +22,14 @@ import faulthandler
 import importlib.util
 import json
 import resource
+import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +38,9 @@ import numpy as np
 import tifffile
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("zarr 3", "zarr 2")
+"""Formats that are folders: their files are damaged as if they were one after another."""
+ZARR_WORDS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 HANG = 60.0
 """Seconds for one file on a busy machine."""
 ROOM = 2 << 30
@@ -99,13 +104,18 @@ def _one(name: str, files: int, seed: int) -> bool:
 def fuzz(name: str, files: int, seed: int) -> None:
     """Damage one format's file again and again; prints its outcome as JSON, last."""
     hostile, path, options = _made(name, Path(tempfile.mkdtemp()))
-    good = path.read_bytes()
+    parts = _files(path)
+    good = b"".join(part.read_bytes() for part in parts)
     whole = _read(path, options)
     payload = np.zeros(len(good), bool)
     for first, last in _payload(name, path, good):
         payload[first:last] = True
     assert payload.any(), name
     other = path.with_name("damaged" + path.suffix)
+
+    def write(data: bytes) -> None:
+        _write(path, parts, other, data)
+
     found: Counter[str] = Counter()
     lines: list[str] = []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -113,10 +123,10 @@ def fuzz(name: str, files: int, seed: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
     for number in range(files):
         bad = hostile.damaged(good, np.random.default_rng([seed, number]))
-        other.write_bytes(bad)
+        write(bad)
         faulthandler.dump_traceback_later(HANG, exit=True)
         try:
-            outcome, said = _outcome(other, options, whole, good, bad, payload)
+            outcome, said = _outcome(other, write, options, whole, good, bad, payload)
         except BaseException as error:
             print(f"file {number}: {type(error).__name__}: {error}", flush=True)
             raise
@@ -131,8 +141,35 @@ def fuzz(name: str, files: int, seed: int) -> None:
     print(json.dumps(counts | {"memory": 1024 * (after - before), "lines": lines}))
 
 
+def _files(path: Path) -> list[Path]:
+    """The file, or all that a folder holds: one file after another is what is damaged."""
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
+
+def _write(path: Path, files: list[Path], other: Path, data: bytes) -> None:
+    """Write damaged bytes as the recording beside it; a folder that was cut lacks files."""
+    if path.is_file():
+        other.write_bytes(data)
+        return
+    shutil.rmtree(other, ignore_errors=True)
+    first = 0
+    for file in files:
+        size = file.stat().st_size
+        if first < len(data) or not size:
+            target = other / file.relative_to(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data[first : first + size])
+        first += size
+
+
 def _outcome(
-    path: Path, options: dict, whole: Read, good: bytes, bad: bytes, payload: np.ndarray
+    path: Path,
+    write: Callable[[bytes], None],
+    options: dict,
+    whole: Read,
+    good: bytes,
+    bad: bytes,
+    payload: np.ndarray,
 ) -> tuple[str, str]:
     read = _read_or_refused(path, options)
     if read is None:
@@ -148,7 +185,7 @@ def _outcome(
     # What the same damage does where it leaves the counts alone.
     before, after = np.frombuffer(good, "u1"), np.frombuffer(bad, "u1")
     outside = np.flatnonzero((before != after) & ~payload)
-    path.write_bytes(np.where(payload, before, after).tobytes())
+    write(np.where(payload, before, after).tobytes())
     spared = _read_or_refused(path, options)
     if spared is not None and spared.same_as(whole) and read.shapes == whole.shapes:
         return "values", ""
@@ -184,6 +221,10 @@ def _read(path: Path, options: dict) -> Read:
 
 def _payload(name: str, path: Path, good: bytes) -> list[tuple[int, int]]:
     """Where in a file the counts or pixels of frames lie."""
+    if path.is_dir():
+        ends = np.cumsum([file.stat().st_size for file in _files(path)]).tolist()
+        spans = zip(_files(path), [0, *ends[:-1]], ends, strict=True)
+        return [(first, last) for file, first, last in spans if file.name not in ZARR_WORDS]
     if name == "npy":
         return [(good.index(b"\n") + 1, len(good))]
     if name == "block":
@@ -220,14 +261,15 @@ def _module(name: str) -> Any:
 
 
 def _formats() -> list[str]:
-    return list(_module("test_hostile").FORMATS)
+    return [*_module("test_hostile").FORMATS, *FOLDERS]
 
 
 def _made(name: str, folder: Path) -> tuple[Any, Path, dict]:
     hostile, conftest = _module("test_hostile"), _module("conftest")
     write_counted = conftest.write_counted.__wrapped__(folder)
     with contextlib.redirect_stdout(sys.stderr):
-        path, options = hostile.FORMATS[name](folder, write_counted)
+        make = hostile.dense(name, "a.zarr") if name in FOLDERS else hostile.FORMATS[name]
+        path, options = make(folder, write_counted)
     return hostile, path, options
 
 

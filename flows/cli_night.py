@@ -41,7 +41,7 @@ def mill(
     job: Any, request: Request, beside: Callable[[dict[str, Any]], None] | None = None
 ) -> None:
     """Run a night and say how it went; ``beside`` adds to what a whole one prints."""
-    run_night = _night_runner(request.prefect)
+    run_night = _night_runner(request.prefect, job.cluster == "local")
     with _ending(request.as_json):
         night = run_night(
             job, request.force, request.prefect, console, request.quiet or request.as_json,
@@ -63,7 +63,7 @@ def mill(
 
 def mill_arrivals(path: Path, every: float, request: Request) -> None:
     """Mill recordings as they become complete, and say of each how it went."""
-    run_night = _night_runner(request.prefect)
+    run_night = _night_runner(request.prefect, False)
     from flows.job import read_job
     from flows.watch import watch
 
@@ -124,11 +124,14 @@ def say(row: dict[str, Any]) -> None:
     )
 
 
-def _night_runner(prefect: bool) -> Callable[..., dict[str, Any]]:
-    """Load the mill, which takes seconds, while Prefect's server starts."""
+def _night_runner(prefect: bool, processes: bool) -> Callable[..., dict[str, Any]]:
+    """Load the mill, which takes seconds, while workers' processes and Prefect's server start."""
+    from flows.fork_server import start_fork_server
     from flows.settings import quiet_local_prefect
 
     quiet_local_prefect()  # before Prefect is imported, with the flows
+    if processes:
+        start_fork_server()
     if prefect:
         from flows.prefect_server import start_server_ahead
 

@@ -6,6 +6,7 @@ listen on 127.0.0.1 alone; Slurm's nodes talk TLS with keys made for the night.
 
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import dask
 import psutil
 from distributed import Client, LocalCluster, Nanny, Security, Status, Worker
 
+from flows.fork_server import start_fork_server
 from flows.worker_options import WorkerOptions
 from tasks.device import VARIABLE as DEVICE
 
@@ -29,6 +31,7 @@ QUIET: dict[str, Any] = {
     # Units without any worker fail after a while; by default they wait for ever.
     "distributed.scheduler.no-workers-timeout": "10 minutes",
 }
+FORKED = {"distributed.worker.multiprocessing-method": "forkserver"}
 
 
 class ClusterError(RuntimeError):
@@ -107,11 +110,17 @@ def cluster(
 ) -> Iterator[Client]:
     """Open a cluster and close it afterwards; see ``NightCluster``."""
     workers = workers or WorkerOptions()
+    if kind == "local":
+        start_fork_server()
     if "://" in kind:
         with _existing(kind) as client:
             yield client
     else:
-        with _opened(kind, workers, shared) as opened, Client(opened, set_as_default=False) as one:
+        with (
+            dask.config.set(FORKED if kind == "local" else {}),
+            _opened(kind, workers, shared) as opened,
+            Client(opened, set_as_default=False) as one,
+        ):
             if kind == "slurm":
                 _wait(one, QUEUE_WITHIN, "Slurm has started no worker; look at squeue and sinfo")
             yield one
@@ -138,6 +147,8 @@ def _local(kind: str, workers: WorkerOptions, _: Path | None) -> LocalCluster:
     processes = kind == "local"
     count = workers.count or (cores if processes else 1)
     threads = workers.threads or (1 if processes else cores)
+    # The process of which workers are forks has the environment that was there when it began.
+    own = {"env": dict(os.environ)} if processes else {}
     return LocalCluster(
         n_workers=count,
         threads_per_worker=threads,
@@ -150,6 +161,7 @@ def _local(kind: str, workers: WorkerOptions, _: Path | None) -> LocalCluster:
         # a neighbour's has it.
         scheduler_kwargs={"dashboard_address": f"{LOOPBACK}:0"},
         silence_logs=50,
+        **own,
     )
 
 

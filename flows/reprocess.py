@@ -24,7 +24,7 @@ from tasks.dpc import DpcSettings, dpc
 from tasks.epie import reconstruct
 from tasks.fetch import fetch, is_remote
 from tasks.formats.companion import read_companion
-from tasks.frc import FrcSettings, Method, frc
+from tasks.frc import FrcSettings, Method, frc, make_halves
 from tasks.ingest import ReaderOptions, ingest
 from tasks.memory import Demand, demands, refuse_what_cannot_fit
 from tasks.reduce import ReduceSettings, reduce
@@ -144,7 +144,10 @@ def _reprocess(
     refuse_what_cannot_fit(memory_demands(dataset, events, settings), client)
     add(reduce_events(events.path, work, steps[0][0].identity, settings, client, "reduce" in force))
     reduced = steps[-1][0].identity
-    add(calibrate_microscope(work, reduced, settings, given, client, "calibrate" in force))
+    judged = frc_settings(dataset)
+    halves = partial(make_halves, work, steps[0][0].identity, settings, judged, client)
+    beside = halves if "frc" in dataset.steps else None
+    add(calibrate_microscope(work, reduced, settings, given, client, "calibrate" in force, beside))
     calibrated = steps[-1][0].identity
     if "probe" in dataset.steps:
         use = given.aberrations is None
@@ -155,15 +158,14 @@ def _reprocess(
         add(retrieve_phase[name](work, calibrated, **options, force=name in force))
     if "frc" in dataset.steps:
         made = {manifest.step: manifest.identity for manifest, _ in steps}
-        halves: dict[str, Method] = {
+        methods: dict[str, Method] = {
             name: partial(PHASES[name], **options)
             for name, options in phases.items()
             if name in dataset.frc.methods
         }
         made["calibrate"] = calibrated
-        inputs = {name: made[name] for name in ("ingest", "reduce", "calibrate", *halves)}
-        judged = frc_settings(dataset)
-        add(measure_resolution(work, inputs, settings, judged, halves, client, "frc" in force))
+        inputs = {name: made[name] for name in ("ingest", "reduce", "calibrate", *methods)}
+        add(measure_resolution(work, inputs, settings, judged, methods, client, "frc" in force))
     gathered = results.gather(
         dataset.name,
         source,

@@ -12,10 +12,10 @@ from gpu_kernels.backend import Array, device_zeros, on_gpu, to_device, to_host
 THREADS_PER_BLOCK = 128
 
 
-def split_events(
-    indptr: Array, indices: Array, seed: int, slab: int
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Split the events of a slab into two halves, binomially.
+def half_of_events(
+    indptr: Array, indices: Array, seed: int, slab: int, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take one of the two halves of a slab's events, binomially.
 
     Parameters
     ----------
@@ -27,26 +27,29 @@ def split_events(
         Of the split.
     slab : int
         Number of the slab, so that slabs have coins of their own.
+    number : int
+        0 or 1. Every event is in exactly one of the two halves, in its order.
 
     Returns
     -------
-    two pairs of (indptr, indices)
-        The halves, on the host. Every event is in exactly one of them, in its order.
+    indptr : (positions + 1,) int64
+        Of the half, on the host.
+    indices : (events of the half,) uint16 or uint32
+        On the host.
     """
     key = _key(seed, slab)
+    starts = to_host(indptr)
     if on_gpu(indices):
         coins = device_zeros(indices.size, np.uint8)
         blocks = max(1, -(-indices.size // THREADS_PER_BLOCK))
         _coins_kernel[blocks, THREADS_PER_BLOCK](to_device(key), coins)
-        coins = to_host(coins)
-    else:
-        coins = np.zeros(indices.size, np.uint8)
-        _coins_cpu(key, coins)
-    events, starts = to_host(indices), to_host(indptr)
-    before = np.concatenate([[0], np.cumsum(coins, dtype=np.int64)])
-    second = before[starts]
-    chosen = coins.astype(bool)
-    return (starts - second, events[~chosen]), (second, events[chosen])
+        chosen = to_host(coins) == number
+        before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
+        return before[starts], to_host(indices)[chosen]
+    # Longer than needed: pages that nothing is written to take no memory.
+    taken, ends = np.empty_like(indices), np.empty_like(starts)
+    _take_cpu(key, np.uint64(number), starts, indices, ends, taken)
+    return ends, taken[: ends[-1]]
 
 
 def events_of_halves(events: int, seed: int, slab: int) -> tuple[int, int]:
@@ -57,7 +60,7 @@ def events_of_halves(events: int, seed: int, slab: int) -> tuple[int, int]:
     events : int
         In the slab.
     seed, slab : int
-        As in ``split_events``.
+        As in ``half_of_events``.
 
     Returns
     -------
@@ -90,9 +93,16 @@ _coin_gpu = cuda.jit(device=True)(_coin)
 
 
 @njit(nogil=True, cache=True)
-def _coins_cpu(key, coins):
-    for event in range(coins.size):
-        coins[event] = _coin_cpu(key[0], event)
+def _take_cpu(key, number, starts, indices, ends, taken):
+    # Each event is written, and the next one over it unless it is of this half: no branch that
+    # nobody could foretell.
+    kept = 0
+    ends[0] = 0
+    for position in range(starts.size - 1):
+        for event in range(starts[position], starts[position + 1]):
+            taken[kept] = indices[event]
+            kept += _coin_cpu(key[0], event) == number
+        ends[position + 1] = kept
 
 
 @njit(nogil=True, cache=True)

@@ -4,6 +4,8 @@ Given values always win; what is not given is fitted to the data themselves.
 """
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from math import radians
 from pathlib import Path
@@ -39,6 +41,7 @@ def calibrate(
     given: Given,
     client: Client | None = None,
     force: bool = False,
+    meanwhile: Callable[[], Any] | None = None,
 ) -> tuple[Manifest, bool]:
     """Fit rotation, mirror and aberrations, or take them from the job.
 
@@ -54,6 +57,8 @@ def calibrate(
         What the job says.
     client, force
         As for every step.
+    meanwhile : callable, optional
+        Work that needs no calibration: the fit is one unit, which leaves other workers idle.
 
     Returns
     -------
@@ -69,9 +74,10 @@ def calibrate(
     """
 
     def write(aside: Path) -> dict[str, Any]:
-        (found,) = run_units("calibrate", _fit, [(str(work), settings, given)], client)
+        units = [(str(work), settings, given)]
+        ((found, seconds),) = run_units("calibrate", _timed_fit, units, client, meanwhile=meanwhile)
         write_json(aside / "calibration.json", found)
-        return {}
+        return {"seconds": seconds}
 
     done = published(
         layout.step_folder(work, "calibrate"),
@@ -128,6 +134,12 @@ def read_calibration(
     )
     values = {name: item["value"] for name, item in one["aberrations"].items()}
     return geometry, Aberrations(**values), found
+
+
+def _timed_fit(*unit: Any) -> tuple[dict[str, Any], float]:
+    start = time.monotonic()
+    found = _fit(*unit)
+    return found, round(time.monotonic() - start, 3)
 
 
 def _fit(work_path: str, settings: ReduceSettings, given: Given) -> dict[str, Any]:

@@ -9,6 +9,7 @@ whereas halves that were calibrated apart could differ by the sign of the contra
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,13 +29,13 @@ from gpu_kernels.frc import (
 )
 from gpu_kernels.inpaint import Filler
 from tasks.calibrate import calibration_folder, read_calibration
-from tasks.device import on_device
+from tasks.device import note_device, on_device
 from tasks.reduce import ReduceSettings, reduce
 from tasks.regions import VACUUM
 from tasks.store import layout
 from tasks.store.datasets import write_zarr
 from tasks.store.events import open_store, read_array
-from tasks.store.halves import publish_half
+from tasks.store.halves import publish_halves
 from tasks.store.publish import Manifest, published
 from tasks.units import stage
 
@@ -100,16 +101,23 @@ def frc(
     """
 
     def write(aside: Path) -> dict[str, Any]:
-        halves = [aside / f"half-{number}" for number in (0, 1)]
-        for number, half in enumerate(halves):
+        start = time.monotonic()
+        made = make_halves(work, inputs["ingest"], reduced, settings, client)
+        earlier = sum(manifest.seconds for manifest, reused in made if reused)
+        halves = [layout.half_folder(work, number) for number in (0, 1)]
+        for number, (half, (manifest, _)) in enumerate(zip(halves, made, strict=True)):
+            for device in manifest.summary["devices"]:
+                note_device(device)
             with stage(f"frc, half {number + 1} of 2"):
-                _make_half(work, half, number, inputs, reduced, settings, methods, client)
+                _make_images(work, half, f"{inputs['calibrate']} {manifest.identity}", methods)
         curves = _curves(work, halves, reduced, settings, methods)
         write_zarr(curves, aside / CURVES)
-        for half in halves:
-            shutil.rmtree(half)
+        shutil.rmtree(halves[0].parent)
         images = curves.filter_by_attrs(kind="frc").data_vars.items()
-        return {"resolution_angstrom": {str(n): c.attrs["resolution_angstrom"] for n, c in images}}
+        return {
+            "resolution_angstrom": {str(n): c.attrs["resolution_angstrom"] for n, c in images},
+            "seconds": round(earlier + time.monotonic() - start, 3),
+        }
 
     return published(
         layout.step_folder(work, "frc"),
@@ -139,18 +147,33 @@ def read_curves(work: Path) -> xr.Dataset:
     return xr.open_zarr(layout.step_folder(work, "frc") / CURVES, chunks=None).load()
 
 
-def _make_half(
+def make_halves(
     work: Path,
-    half: Path,
-    number: int,
-    inputs: Mapping[str, str],
+    identity_of_events: str,
     reduced: ReduceSettings,
     settings: FrcSettings,
-    methods: Mapping[str, Method],
-    client: Client | None,
-) -> None:
+    client: Client | None = None,
+) -> list[tuple[Manifest, bool]]:
+    """Split the electrons and reduce both halves, which needs no calibration yet.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the dataset's steps.
+    identity_of_events : str
+        Of its event store.
+    reduced, settings, client
+        As for ``frc``, which takes the halves away when they are compared.
+
+    Returns
+    -------
+    list of (Manifest, bool)
+        For each half, that of its reductions, and whether they were there before.
+    """
+    works = [layout.half_folder(work, number) for number in (0, 1)]
     whole = open_store(layout.event_store(work))
-    store = publish_half(whole, inputs["ingest"], half, settings.seed, number, client)
+    with stage("frc"):
+        stores = publish_halves(whole, identity_of_events, works, settings.seed, client)
     lean = replace(
         reduced,
         annuli=reduced.annuli if settings.virtual else (),
@@ -159,8 +182,16 @@ def _make_half(
         pick_vacuum=False,
         export=None,
     )
-    events = os.fspath(layout.event_store(half))
-    identity = reduce(events, half, store.identity, lean, client)[0].identity
+    made = []
+    for number, (half, store) in enumerate(zip(works, stores, strict=True)):
+        with stage(f"frc, half {number + 1} of 2"):
+            events = os.fspath(layout.event_store(half))
+            made.append(reduce(events, half, store.identity, lean, client))
+    return made
+
+
+def _make_images(work: Path, half: Path, identity: str, methods: Mapping[str, Method]) -> None:
+    """Make the images of a half with the calibration of the whole."""
     calibration = layout.step_folder(half, "calibrate")
     shutil.copytree(calibration_folder(work), calibration, dirs_exist_ok=True)
     vacuum = f"region_{VACUUM}"
@@ -168,7 +199,7 @@ def _make_half(
     if known.is_dir():  # what a method takes the probe's amplitude from is calibration, and shared
         shutil.copytree(known, own, dirs_exist_ok=True)
     for method in methods.values():
-        method(half, f"{inputs['calibrate']} {identity}")
+        method(half, identity)
 
 
 def _curves(

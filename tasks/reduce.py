@@ -141,13 +141,15 @@ def _write(
     aside: Path, events: str, settings: ReduceSettings, client: Client | None
 ) -> dict[str, Any]:
     recording = store.open_store(events)
-    todo = [n for n in range(recording.slabs) if finished_unit(aside, _unit(n)) is None]
-    if len(todo) == recording.slabs:
+    slabs = range(recording.slabs)
+    records = {slab: finished_unit(aside, _unit(slab)) for slab in slabs}
+    found = {slab: record for slab, record in records.items() if record is not None}
+    todo = [n for n in slabs if n not in found]
+    if not found:
         _lay_out(aside, recording, settings)
-    run_units(
-        "reduce", _reduce_slab, [(events, str(aside), slab, settings) for slab in todo], client
-    )
-    facts = [finished_unit(aside, _unit(slab)) or {} for slab in range(recording.slabs)]
+    units = [(events, str(aside), slab, settings) for slab in todo]
+    found |= zip(todo, run_units("reduce", _reduce_slab, units, client), strict=True)
+    facts = [found[slab] for slab in slabs]
     kept = {name: sum(f["kept"][name] for f in facts) for name in facts[0]["kept"]}
     if settings.radial is not None:
         kept["rings"] = _sum_rings(aside, recording, settings)
@@ -225,7 +227,9 @@ def _plan(settings: ReduceSettings) -> PixelPlan:
     )
 
 
-def _reduce_slab(events: str, folder: str, slab: int, settings: ReduceSettings) -> None:
+def _reduce_slab(
+    events: str, folder: str, slab: int, settings: ReduceSettings
+) -> dict[str, dict[str, int]]:
     recording, aside = store.open_store(events), Path(folder)
     indptr, indices = recording.read(slab)
     sums = reduce_events(
@@ -239,7 +243,9 @@ def _reduce_slab(events: str, folder: str, slab: int, settings: ReduceSettings) 
             aside, recording, slab, indptr, indices, settings.export
         )
         files += written
-    record_unit(aside, _unit(slab), files, {"kept": kept | {"all": int(indices.size)}})
+    facts = {"kept": kept | {"all": int(indices.size)}}
+    record_unit(aside, _unit(slab), files, facts)
+    return facts
 
 
 def _write_images(

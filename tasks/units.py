@@ -81,6 +81,7 @@ def run_units(
     client: Client | None = None,
     on_done: Callable[[int, Any], None] | None = None,
     parts: int = 1,
+    meanwhile: Callable[[], Any] | None = None,
 ) -> list[Any]:
     """Run a function over units and return its answers in their order.
 
@@ -98,6 +99,9 @@ def run_units(
         Is told the number and answer of each unit as soon as it is done.
     parts : int
         Parts that each unit is counted as; it tells of them with ``part_done``.
+    meanwhile : callable, optional
+        Is called when the first units are handed out, for work that needs them no more than they
+        need it; without a client, after all of them.
 
     Returns
     -------
@@ -116,7 +120,7 @@ def run_units(
         if parts > 1:
             units = [(told, number, function, *unit) for number, unit in enumerate(units)]
             function = _telling
-        for number, answer in _finished(step, function, units, client):
+        for number, answer in _finished(step, function, units, client, meanwhile):
             answers[number] = answer
             if on_done is not None:
                 on_done(number, answer)
@@ -185,12 +189,18 @@ def _bounded(function: Callable[..., Any], *unit: Any) -> tuple[Any, str]:
 
 
 def _finished(
-    step: str, function: Callable[..., Any], units: Sequence[tuple[Any, ...]], client: Client | None
+    step: str,
+    function: Callable[..., Any],
+    units: Sequence[tuple[Any, ...]],
+    client: Client | None,
+    meanwhile: Callable[[], Any] | None,
 ) -> Iterator[tuple[int, Any]]:
     if client is None:
         for number, unit in enumerate(units):
             yield number, function(*unit)
             note_device(device_name())
+        if meanwhile is not None:
+            meanwhile()
         return
     run, waiting = uuid4().hex[:8], iter(enumerate(units))
     handed_out: dict[str, tuple[int, Future]] = {}
@@ -209,6 +219,8 @@ def _finished(
         hand_out(max(2, IN_FLIGHT_PER_THREAD * sum(client.nthreads().values()))), loop=client.loop
     )
     try:
+        if meanwhile is not None:
+            meanwhile()
         for future in ready:
             number, _ = handed_out.pop(future.key)
             answer, device = _answer(future, f"{step}: unit {number} of {len(units)}")

@@ -22,7 +22,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from gpu_kernels.split import split_events
+from gpu_kernels.split import half_of_events
 from tasks.store.layout import slab_group
 from tasks.store.publish import DamagedResultError
 
@@ -101,7 +101,7 @@ class EventStore:
             )
         if self.half is None:
             return Events(indptr, indices)
-        return Events(*split_events(indptr, indices, self.half.seed, slab)[self.half.number])
+        return Events(*half_of_events(indptr, indices, self.half.seed, slab, self.half.number))
 
     def unusable(self) -> np.ndarray:
         """(rows, cols) bool: positions without a frame, or where one lost a detector sector."""

@@ -5,6 +5,8 @@ the other half. So whatever can be made from a store can be made from each half 
 """
 
 import os
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,10 @@ from tasks.units import run_units
 VERSION = 1
 
 
-def publish_half(
-    whole: EventStore, identity: str, work: Path, seed: int, number: int, client: Client | None
-) -> Manifest:
-    """Publish one half of a store.
+def publish_halves(
+    whole: EventStore, identity: str, works: Sequence[Path], seed: int, client: Client | None
+) -> list[Manifest]:
+    """Publish both halves of a store.
 
     Parameters
     ----------
@@ -31,51 +33,52 @@ def publish_half(
         Of all electrons.
     identity : str
         Of the whole store.
-    work : Path
-        Folder in which the half gets its event store.
+    works : two Paths
+        Folders in which the halves get their event stores.
     seed : int
         Of the coins.
-    number : int
-        0 or 1: which half.
     client : distributed.Client, optional
         Where the coins are counted.
 
     Returns
     -------
-    Manifest
-        Of the half.
+    list of Manifest
+        Of the halves.
     """
 
-    def write(aside: Path) -> dict[str, Any]:
+    @cache
+    def events() -> list[int]:
         units = [(whole.path, seed, slab) for slab in range(whole.slabs)]
-        events = sum(both[number] for both in run_units("split", _count, units, client))
-        group = zarr.open_group(str(aside), mode="a")
-        group.attrs.update(
-            {
-                "event_store_format": FORMAT,
-                "scan_shape": list(whole.scan_shape),
-                "detector_shape": list(whole.detector_shape),
-                "slab_rows": whole.slab_rows,
-                "events": events,
-                "metadata": whole.metadata,
-                "half": {
-                    "of": os.path.relpath(whole.path, layout.event_store(work)),
-                    "seed": seed,
-                    "number": number,
-                },
-            }
-        )
-        return {"events": events}
+        return [sum(each) for each in zip(*run_units("split", _count, units, client), strict=True)]
 
-    manifest, _ = published(
-        layout.event_store(work),
-        step="half",
-        version=VERSION,
-        inputs={"events": identity},
-        parameters={"seed": seed, "number": number},
-        write=write,
-    )
-    return manifest
+    def publish(number: int, work: Path) -> Manifest:
+        def write(aside: Path) -> dict[str, Any]:
+            of = os.path.relpath(whole.path, layout.event_store(work))
+            group = zarr.open_group(str(aside), mode="a")
+            group.attrs.update(
+                {
+                    "event_store_format": FORMAT,
+                    "scan_shape": list(whole.scan_shape),
+                    "detector_shape": list(whole.detector_shape),
+                    "slab_rows": whole.slab_rows,
+                    "events": events()[number],
+                    "metadata": whole.metadata,
+                    "half": {"of": of, "seed": seed, "number": number},
+                }
+            )
+            return {"events": events()[number]}
+
+        manifest, _ = published(
+            layout.event_store(work),
+            step="half",
+            version=VERSION,
+            inputs={"events": identity},
+            parameters={"seed": seed, "number": number},
+            write=write,
+        )
+        return manifest
+
+    return [publish(number, work) for number, work in enumerate(works)]
 
 
 def _count(path: str, seed: int, slab: int) -> tuple[int, int]:

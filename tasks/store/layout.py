@@ -6,7 +6,8 @@
   for it, ``dense.zarr``.
 - ``<output>/.phasemill/<name>/``: what a rerun goes on from: ``source.json`` (fingerprint of the
   recording), ``events.zarr`` (slabs of scan rows), ``tuned.json`` (a calibration tuned by eye),
-  ``steps/<step>/`` (finished steps).
+  ``steps/<step>/`` (finished steps), ``halves/`` (of the electrons, until they are
+  compared).
 """
 
 from pathlib import Path
@@ -42,6 +43,11 @@ def error_log(output: Path, name: str) -> Path:
 def step_folder(work: Path, step: str) -> Path:
     """Folder of one finished step."""
     return work / "steps" / step
+
+
+def half_folder(work: Path, number: int) -> Path:
+    """Folder of steps of one half of the electrons, there until their images are compared."""
+    return work / "halves" / f"half-{number}"
 
 
 def calibrated_by(work: Path) -> Path:

@@ -289,7 +289,8 @@ def published(
     step, version, inputs, parameters
         What decides the result; see ``step_identity``.
     write : callable
-        Writes into the folder aside that it is given; returns the summary.
+        Writes into the folder aside that it is given; returns the summary, with ``seconds`` of its
+        own where the time until it returns is not what the step took.
     force : bool
         Run it even if a whole result of this identity is there.
 
@@ -307,10 +308,8 @@ def published(
     aside = begin(folder, identity)
     with devices_noted() as devices:
         facts = dict(write(aside))
-    summary = facts | {
-        "seconds": round(time.monotonic() - start, 3),
-        "devices": sorted(devices) or [device_name()],
-    }
+    summary = {"seconds": round(time.monotonic() - start, 3)} | facts
+    summary["devices"] = sorted(devices) or [device_name()]
     manifest = publish(
         folder,
         step=step,

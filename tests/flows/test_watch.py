@@ -68,6 +68,15 @@ def test_file_that_changed_after_it_was_milled_is_given_again(folder):
     assert [names(arrivals.complete(job(folder).datasets)) for _ in range(3)] == [[], ["a"], []]
 
 
+def test_clock_that_jumps_neither_hides_a_file_nor_gives_it_twice(folder):
+    arrivals = Arrivals()
+    for moved in (4e9, 1e8):  # far ahead, then far behind
+        write(folder / "scans" / "a.npy")
+        os.utime(folder / "scans" / "a.npy", (moved, moved))
+        looks = [names(arrivals.complete(job(folder).datasets)) for _ in range(3)]
+        assert looks == [[], ["a"], []]
+
+
 def test_file_that_stands_still_but_does_not_open_is_waited_for_and_then_tried(folder, monkeypatch):
     monkeypatch.setattr(watching, "PATIENCE", 3)
     arrivals = Arrivals()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpu_kernels.split import events_of_halves, split_events
+from gpu_kernels.split import events_of_halves, half_of_events
 
 # The hash wraps around 2^64 on purpose; only the simulator, which is plain Python, says so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*overflow encountered:RuntimeWarning")
@@ -15,20 +15,38 @@ def events(n=300, positions=7):
     return indptr.astype(np.int64), rng.integers(0, 50, n).astype(np.uint32)
 
 
+def both(indptr, indices, seed, slab):
+    return [half_of_events(indptr, indices, seed, slab, number) for number in (0, 1)]
+
+
 def test_every_event_is_in_exactly_one_half_of_its_position(twin):
     indptr, indices = events()
-    halves = split_events(twin(indptr), twin(indices), seed=3, slab=0)
+    halves = both(twin(indptr), twin(indices), seed=3, slab=0)
     for p in range(len(indptr) - 1):
         parts = [ix[ptr[p] : ptr[p + 1]] for ptr, ix in halves]
         whole = indices[indptr[p] : indptr[p + 1]]
         np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.sort(whole))
 
 
-def test_both_sides_toss_the_same_coins(twin):
+def by_hand(indptr, indices, seed, slab, number):
+    """The coins of the definition, in Python's own integers."""
+    key, wrap = seed * 0x9E3779B97F4A7C15 + slab * 0xD1B54A32D192ED03, 1 << 64
+    chosen = np.empty(indices.size, bool)
+    for event in range(indices.size):
+        z = (key + event * 0x9E3779B97F4A7C15) % wrap
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % wrap
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % wrap
+        chosen[event] = (z ^ (z >> 31)) >> 63 == number
+    starts = [np.count_nonzero(chosen[:first]) for first in indptr]
+    return np.array(starts), indices[chosen]
+
+
+def test_both_sides_toss_the_coins_of_the_definition(twin):
     indptr, indices = events()
-    (_, ours), _ = split_events(twin(indptr), twin(indices), seed=3, slab=5)
-    (_, reference), _ = split_events(indptr, indices, seed=3, slab=5)
-    np.testing.assert_array_equal(ours, reference)
+    for number in (0, 1):
+        ours = half_of_events(twin(indptr), twin(indices), 3, 5, number)
+        for found, expected in zip(ours, by_hand(indptr, indices, 3, 5, number), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_coins_are_fair_and_uncorrelated_between_seeds_slabs_and_neighbours():
@@ -36,7 +54,7 @@ def test_coins_are_fair_and_uncorrelated_between_seeds_slabs_and_neighbours():
     indptr, indices = np.array([0, n]), np.arange(n, dtype=np.uint32)
     coins = {}
     for seed, slab in ((0, 0), (0, 1), (1, 0)):
-        _, (_, chosen) = split_events(indptr, indices, seed, slab)
+        _, chosen = half_of_events(indptr, indices, seed, slab, 1)
         coins[seed, slab] = np.isin(indices, chosen, assume_unique=True) - 0.5
     five_sigma = 5 * 0.5 / np.sqrt(n)
     for coin in coins.values():
@@ -50,6 +68,6 @@ def test_coins_are_fair_and_uncorrelated_between_seeds_slabs_and_neighbours():
 @pytest.mark.parametrize(("seed", "slab"), [(0, 0), (3, 17)])
 def test_size_of_the_halves_is_known_without_the_events(seed, slab):
     indptr, indices = events()
-    halves = split_events(indptr, indices, seed, slab)
+    halves = both(indptr, indices, seed, slab)
     assert events_of_halves(indices.size, seed, slab) == tuple(ix.size for _, ix in halves)
     assert events_of_halves(0, seed, slab) == (0, 0)

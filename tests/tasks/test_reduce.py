@@ -258,7 +258,7 @@ def test_half_finished_pass_goes_on_where_it_stopped(work, counts, monkeypatch):
         calls.append(slab)
         if len(calls) == 3:
             raise OSError("the disk is gone")
-        real(events, folder, slab, chosen)
+        return real(events, folder, slab, chosen)
 
     monkeypatch.setattr(module, "_reduce_slab", fails_at_third)
     with pytest.raises(OSError, match="the disk is gone"):

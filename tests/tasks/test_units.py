@@ -93,6 +93,21 @@ def test_error_of_a_unit_passes_through(place):
         run_units("s", fail_at_three, [(n,) for n in range(6)], place)
 
 
+def test_other_work_is_done_while_the_first_units_run(place):
+    told = []
+    done = run_units("s", double, [(1,), (2,)], place, meanwhile=lambda: told.append("done"))
+    assert (done, told) == ([2, 4], ["done"])
+
+
+def test_error_of_the_other_work_ends_the_units(place):
+    def fails():
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        run_units("s", double, [(1,)], place, meanwhile=fails)
+    assert run_units("s", double, [(1,)], place) == [2]
+
+
 def endless(number):
     return endless(number + 1)
 

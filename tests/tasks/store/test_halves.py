@@ -9,7 +9,7 @@ from tasks import ingest
 from tasks.ingest import ReaderOptions
 from tasks.store import layout
 from tasks.store.events import open_store
-from tasks.store.halves import publish_half
+from tasks.store.halves import publish_halves
 from tasks.store.source import fingerprint
 
 
@@ -26,12 +26,13 @@ def whole(tmp_path_factory):
 
 
 def half(whole, folder, seed, number):
-    publish_half(whole, "id", folder, seed, number, None)
-    return open_store(layout.event_store(folder))
+    works = [folder / str(n) for n in (0, 1)]
+    publish_halves(whole, "id", works, seed, None)
+    return open_store(layout.event_store(works[number]))
 
 
 def test_every_electron_is_in_exactly_one_half(whole, tmp_path):
-    halves = [half(whole, tmp_path / str(n), 5, n) for n in (0, 1)]
+    halves = [half(whole, tmp_path, 5, n) for n in (0, 1)]
     assert sum(one.events for one in halves) == whole.events
     assert whole.slabs > 2
     for slab in range(whole.slabs):
@@ -57,7 +58,7 @@ def test_halves_depend_on_the_seed_and_repeat(whole, tmp_path):
 
 def test_half_takes_no_space_and_shares_what_is_missing(whole, tmp_path):
     one = half(whole, tmp_path, 0, 1)
-    size = sum(f.stat().st_size for f in (tmp_path / "events.zarr").rglob("*") if f.is_file())
+    size = sum(f.stat().st_size for f in (tmp_path / "1" / "events.zarr").rglob("*") if f.is_file())
     assert size < 5000
     np.testing.assert_array_equal(one.unusable(), whole.unusable())
     assert one.scan_shape == whole.scan_shape
@@ -72,5 +73,5 @@ def test_halves_move_with_their_whole(whole, tmp_path):
     moved = open_store(folder / "events.zarr")
     half(moved, folder / "steps" / "half", 0, 0)
     folder.rename(tmp_path / "elsewhere")
-    found = open_store(layout.event_store(tmp_path / "elsewhere" / "steps" / "half"))
+    found = open_store(layout.event_store(tmp_path / "elsewhere" / "steps" / "half" / "0"))
     assert found.read(0).indices.size > 0

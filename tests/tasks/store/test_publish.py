@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import time
 
 import pytest
 
@@ -193,3 +194,23 @@ def test_records_do_not_count_as_data_and_go_with_the_work(tmp_path):
     publish.write_json(tmp_path / "r" / layout.RECORDS / "u.json", {"seconds": 1})
     assert publish.verify(tmp_path / "r").digest == manifest.digest
     assert json.loads((tmp_path / "r" / "manifest.json").read_text())["digest"] == manifest.digest
+
+
+@pytest.mark.parametrize("years", [-30, 30])
+def test_clock_that_jumps_between_data_and_record_changes_nothing(tmp_path, years):
+    def write(aside):
+        write_two(aside)
+        moved = time.time() + years * 3e7
+        os.utime(aside / "a.bin", (moved, moved))
+        publish.record_unit(aside, "u0", [aside / "a.bin"], {})
+        (aside / "deep" / "b.bin").write_bytes(b"later")
+        assert publish.finished_unit(aside, "u0") == {}
+        return {}
+
+    manifest, _ = run(tmp_path / "r", write)
+    assert publish.verify(tmp_path / "r") == manifest
+    assert run(tmp_path / "r", write) == (manifest, True)
+
+
+def test_step_may_say_itself_how_long_it_took(tmp_path):
+    assert run(tmp_path / "r", lambda aside: write_two(aside) | {"seconds": 5.0})[0].seconds == 5.0
