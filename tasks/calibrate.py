@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from distributed import Client
 
 from models.aberrations import Aberrations
@@ -21,6 +20,7 @@ from models.geometry import Geometry
 from tasks.calibration import blind
 from tasks.calibration.given import Given
 from tasks.calibration.result import Calibration, Parameter
+from tasks.dense_blocks import DenseBlocks
 from tasks.reduce import ReduceSettings, window_wavevectors
 from tasks.store import layout
 from tasks.store.events import open_store, read_array
@@ -177,9 +177,8 @@ def _blind(work: Path, settings: ReduceSettings, given: Given) -> Calibration:
     missing = (events.array("frames_present") == 0) | (events.array("sector_mask") != 0)
     electrons, sums = (read_array(reduced, name) for name in ("com_electrons", "com_sums"))
     seen = np.where((electrons > 0) & ~missing, electrons, np.nan)
-    dense = zarr.open_array(str(reduced), path="dense", mode="r")
     return blind.calibrate(
-        dense,
+        DenseBlocks(reduced),
         *window_wavevectors(settings),
         bin_size=settings.bin,
         geometry=geometry,

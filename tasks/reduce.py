@@ -25,17 +25,17 @@ from gpu_kernels.pixel_plan import (
 )
 from gpu_kernels.reduction import Reductions, reduce_events
 from tasks import dense, region_sums
+from tasks.dense_blocks import PIXELS_PER_BLOCK, write_blocks
 from tasks.detectors import Annulus, MaskDetector, RadialSettings
 from tasks.device import on_device
 from tasks.regions import Region
 from tasks.store import events as store
 from tasks.store import layout
+from tasks.store.chunks import write_chunk
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.units import run_units
 
 VERSION = 2
-PIXELS_PER_BLOCK = 32
-"""Detector pixels of one chunk of the dense array, and of one unit of the transforms."""
 DENSE_TYPE = np.uint16
 
 
@@ -262,16 +262,17 @@ def _write_images(
     def put(name: str, where: Any, data: np.ndarray) -> None:
         store.open_for_writing(aside, name)[where] = data
 
-    put("virtual", (slice(None), rows), sums.virtual.reshape(-1, *shape))
-    put("com_electrons", rows, sums.com_electrons.reshape(shape))
-    put("com_sums", rows, sums.com_sums.reshape(*shape, 2))
-    put("dense", (slice(None), rows), sums.dense.reshape(-1, *shape))
+    whole, n = (recording.slab_rows, width), len(settings.annuli)
     files = [
-        *aside.glob(f"virtual/c/0/{slab}/0"),
-        aside / f"com_electrons/c/{slab}/0",
-        aside / f"com_sums/c/{slab}/0/0",
-        *aside.glob(f"dense/c/*/{slab}/0"),
+        write_chunk(aside / "com_electrons", (slab, 0), sums.com_electrons.reshape(shape), whole),
+        write_chunk(
+            aside / "com_sums", (slab, 0, 0), sums.com_sums.reshape(*shape, 2), (*whole, 2)
+        ),
+        *write_blocks(aside / "dense", slab, sums.dense.reshape(-1, *shape), whole),
     ]
+    if n:
+        images = sums.virtual.reshape(n, *shape)
+        files.append(write_chunk(aside / "virtual", (0, slab, 0), images, (n, *whole)))
     names = (detector.name for detector in settings.annuli)
     kept = dict(zip(names, sums.virtual.sum(axis=1, dtype=np.int64).tolist(), strict=True))
     kept |= {"disk": int(sums.com_electrons.sum(dtype=np.int64)), "dense": sums.dense_kept}

@@ -18,8 +18,9 @@ from gpu_kernels.ssb_finish import ssb_finish
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.wiener import image_of, noise_of_sums, ring_wiener
 from tasks.calibrate import read_calibration
+from tasks.dense_blocks import PIXELS_PER_BLOCK, DenseBlocks
 from tasks.device import COUNTS_AT_ONCE, blocks_on_device
-from tasks.reduce import PIXELS_PER_BLOCK, ReduceSettings, window_wavevectors
+from tasks.reduce import ReduceSettings, window_wavevectors
 from tasks.store import layout
 from tasks.store.events import open_store, write_array
 from tasks.store.publish import Manifest, published
@@ -90,7 +91,7 @@ def _sum_blocks(
     k_y, k_x = calibrated.wavevectors(*window_wavevectors(reduced))
     events = open_store(layout.event_store(work))
     filler, scale = Filler(events.unusable()), events.frame_scale()
-    dense = zarr.open_array(str(layout.step_folder(work, "reduce")), path="dense", mode="r")
+    dense = DenseBlocks(layout.step_folder(work, "reduce"))
     at_once = max(2, COUNTS_AT_ONCE // (geometry.scan_shape[0] * geometry.scan_shape[1]))
     inside = np.hypot(k_y, k_x) < geometry.aperture
     chosen = [
@@ -113,7 +114,7 @@ def _pixels(block: int) -> slice:
     return slice(block * PIXELS_PER_BLOCK, (block + 1) * PIXELS_PER_BLOCK)
 
 
-def _counts(dense: zarr.Array, chosen: list[np.ndarray]) -> Iterator[np.ndarray]:
+def _counts(dense: DenseBlocks, chosen: list[np.ndarray]) -> Iterator[np.ndarray]:
     """Counts of the chosen pixels of some blocks; each block is read once."""
     held, chunk = -1, np.empty(0)
     for some in chosen:

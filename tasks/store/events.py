@@ -14,21 +14,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import google_crc32c
 import numpy as np
 import zarr
-from numcodecs.blosc import Blosc
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from gpu_kernels.split import half_of_events
+from tasks.store.chunks import CODEC, read_chunk, write_chunk
 from tasks.store.layout import slab_group
 from tasks.store.publish import DamagedResultError
 
-CODEC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 1 << 20}
-"""The fastest to read of those tried (benchmarks/codecs.py) that need less than 1.6 bytes an event
-at 2,000 events a frame; zstd after the same shuffle is 10 % smaller and takes 1.7 times as long."""
 FORMAT = 1
 SHARED = ("frames_present", "sector_mask")
 """Arrays that hold for the halves of a store as for the whole."""
@@ -141,6 +137,8 @@ def read_array(path: str | Path, name: str) -> np.ndarray:
         If it is missing, or a checksum is wrong.
     """
     try:
+        if (at_once := _read_at_once(Path(path, name))) is not None:
+            return at_once
         array = zarr.open_array(str(path), path=name, mode="r")
         if array.nchunks_initialized < array.nchunks:  # Zarr would read what is missing as zeros
             raise OSError(f"{array.nchunks - array.nchunks_initialized} of its chunks are missing")
@@ -149,6 +147,15 @@ def read_array(path: str | Path, name: str) -> np.ndarray:
         raise DamagedResultError(
             f"{path}: {name} cannot be read ({error}); run the job again to make it anew."
         ) from error
+
+
+def _read_at_once(folder: Path) -> np.ndarray | None:
+    """Read an array that ``write_array`` wrote as one chunk; None where it is another."""
+    words = json.loads((folder / "zarr.json").read_bytes())
+    shape, dtype = tuple(words.get("shape", ())), words.get("data_type")
+    if not all(shape) or words != _array_words(np.dtype(str(dtype)), shape):
+        return None
+    return read_chunk(folder, (0,) * len(shape), np.dtype(dtype), shape)
 
 
 def write_array(
@@ -167,36 +174,21 @@ def write_array(
 
 
 def _write_chunk(folder: Path, data: np.ndarray) -> None:
-    """Write an array of one chunk, with Zarr's words and Zarr's codecs, but at once.
-
-    Zarr's pipeline hands every chunk from thread to thread and copies it between its codecs, which
-    takes longer than the codecs do.
-    """
+    """Write an array of one chunk."""
     shutil.rmtree(folder, ignore_errors=True)
-    place = folder.joinpath("c", *["0"] * data.ndim)
-    place.parent.mkdir(parents=True)
-    (folder / "zarr.json").write_text(_array_words(data), encoding="utf-8")
+    folder.mkdir(parents=True)
+    words = json.dumps(_array_words(data.dtype, data.shape), indent=2)
+    (folder / "zarr.json").write_text(words, encoding="utf-8")
     if data.size:
-        packed = _codec(data.dtype.itemsize).encode(
-            np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
-        )
-        with place.open("wb") as file:
-            file.write(packed)
-            file.write(google_crc32c.value(packed).to_bytes(4, "little"))
+        write_chunk(folder, (0,) * data.ndim, data)
 
 
-@lru_cache(maxsize=8)
-def _codec(itemsize: int) -> Blosc:
-    named = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE}
-    return Blosc(**CODEC | {"shuffle": named[CODEC["shuffle"]]}, typesize=itemsize)
-
-
-def _array_words(data: np.ndarray) -> str:
+def _array_words(dtype: np.dtype, shape: tuple[int, ...]) -> dict[str, Any]:
     """``zarr.json`` of an array in one chunk."""
-    words: dict[str, Any] = json.loads(_zarr_json(data.dtype.str, data.ndim))
-    words["shape"] = list(data.shape)
-    words["chunk_grid"]["configuration"]["chunk_shape"] = [max(1, n) for n in data.shape]
-    return json.dumps(words, indent=2)
+    words: dict[str, Any] = json.loads(_zarr_json(dtype.str, len(shape)))
+    words["shape"] = list(shape)
+    words["chunk_grid"]["configuration"]["chunk_shape"] = [max(1, n) for n in shape]
+    return words
 
 
 @lru_cache(maxsize=64)
