@@ -41,7 +41,7 @@ def write_blocks(
         write_chunk(
             array, (block, slab, 0),
             counts[PIXELS_PER_BLOCK * block : PIXELS_PER_BLOCK * (block + 1)],
-            (PIXELS_PER_BLOCK, *slab_shape),
+            (PIXELS_PER_BLOCK, *slab_shape), flat=True,
         )
         for block in range(-(-len(counts) // PIXELS_PER_BLOCK))
     ]  # fmt: skip
@@ -80,7 +80,7 @@ class DenseBlocks:
 
     def _read(self, block: int, slab: int) -> np.ndarray:
         try:
-            return read_chunk(self._folder, (block, slab, 0), self.dtype, self._chunk)
+            return read_chunk(self._folder, (block, slab, 0), self.dtype, self._chunk, flat=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise DamagedResultError(
                 f"{self._folder}: block {block} of pixels cannot be read in slab {slab} ({error}); "

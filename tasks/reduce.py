@@ -35,7 +35,7 @@ from tasks.store.chunks import write_chunk
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.units import run_units
 
-VERSION = 2
+VERSION = 3
 DENSE_TYPE = np.uint16
 
 
@@ -195,7 +195,7 @@ def _lay_out(aside: Path, recording: store.EventStore, settings: ReduceSettings)
         arrays.append(("radial", (height, width, rings), np.uint32, (few, width, rings)))
         arrays.append(("radial_overflow", (height, width), np.uint32, (rows, width)))
     for name, shape, dtype, chunks in arrays:
-        store.create_array(aside, name, shape, dtype, chunks)
+        store.create_array(aside, name, shape, dtype, chunks, flat=name == "dense")
     if settings.export is not None:
         dense.check_size(settings.export, recording.scan_shape, aside)
         dense.lay_out(aside, recording, settings.export)

@@ -20,7 +20,11 @@ CHECKSUM = 4
 
 
 def write_chunk(
-    array: Path, index: tuple[int, ...], data: np.ndarray, shape: tuple[int, ...] | None = None
+    array: Path,
+    index: tuple[int, ...],
+    data: np.ndarray,
+    shape: tuple[int, ...] | None = None,
+    flat: bool = False,
 ) -> Path:
     """Write one chunk of an array.
 
@@ -34,6 +38,9 @@ def write_chunk(
         What is in it, of the array's type.
     shape : tuple of int, optional
         Of the array's chunks; one at an edge is filled up with zeros.
+    flat : bool
+        Whether all chunks lie in the array's own folder, as ``create_array`` was told: folders take
+        longer to make, and to take away, than small chunks.
 
     Returns
     -------
@@ -44,8 +51,9 @@ def write_chunk(
         whole = np.zeros(shape, data.dtype)
         whole[tuple(map(slice, data.shape))] = data
         data = whole
-    place = _place(array, index)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    place = _place(array, index, flat)
+    if not flat:
+        place.parent.mkdir(parents=True, exist_ok=True)
     packed = _codec(data.dtype.itemsize).encode(
         np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
     )
@@ -56,7 +64,11 @@ def write_chunk(
 
 
 def read_chunk(
-    array: Path, index: tuple[int, ...], dtype: np.dtype, shape: tuple[int, ...]
+    array: Path,
+    index: tuple[int, ...],
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    flat: bool = False,
 ) -> np.ndarray:
     """Read one chunk of an array, its checksum checked.
 
@@ -70,6 +82,8 @@ def read_chunk(
         Of the array.
     shape : tuple of int
         Of the array's chunks.
+    flat : bool
+        As it was written.
 
     Raises
     ------
@@ -78,7 +92,7 @@ def read_chunk(
     ValueError, RuntimeError
         If its checksum is wrong, or it holds something else.
     """
-    place = _place(array, index)
+    place = _place(array, index, flat)
     with place.open("rb") as file:
         packed = file.read(place.stat().st_size - CHECKSUM)
         if google_crc32c.value(packed) != int.from_bytes(file.read(CHECKSUM), "little"):
@@ -89,8 +103,9 @@ def read_chunk(
     return chunk
 
 
-def _place(array: Path, index: tuple[int, ...]) -> Path:
-    return array.joinpath("c", *map(str, index))
+def _place(array: Path, index: tuple[int, ...], flat: bool) -> Path:
+    key = "c", *map(str, index)
+    return array / ".".join(key) if flat else array.joinpath(*key)
 
 
 @lru_cache(maxsize=8)

@@ -204,8 +204,12 @@ def create_array(
     shape: tuple[int, ...],
     dtype: Any,
     chunks: tuple[int, ...],
+    flat: bool = False,
 ) -> zarr.Array:
-    """Lay out a Zarr array whose chunks will be written whole by independent units of work."""
+    """Lay out a Zarr array whose chunks will be written whole by independent units of work.
+
+    ``flat`` ones lie in one folder, for arrays of many small chunks.
+    """
     dtype = np.dtype(dtype)
     return zarr.create_array(
         path if isinstance(path, MemoryStore) else str(path),
@@ -215,6 +219,7 @@ def create_array(
         chunks=tuple(max(1, c) for c in chunks),
         serializer=BytesCodec(),
         compressors=(BloscCodec(typesize=dtype.itemsize, **CODEC), Crc32cCodec()),
+        chunk_key_encoding={"name": "default", "separator": "." if flat else "/"},
         fill_value=0,
         overwrite=True,
         config={"write_empty_chunks": True},
