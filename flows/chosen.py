@@ -80,8 +80,9 @@ def chosen_counting(told: CountingOptions | None) -> Counting | None:
 def chosen_cnn(dataset: Dataset) -> CnnSettings:
     """How a dataset's job uses a network; its files are read and remembered."""
     one = dataset.cnn
-    network = NetworkSettings(one.network, one.train, one.threshold, one.steps)
-    return CnnSettings(network, _probe(dataset), one.stride, one.refine)
+    network = NetworkSettings(one.network, one.train, one.threshold, one.steps, one.minutes)
+    positions = _positions(one.positions)
+    return CnnSettings(network, _probe(dataset), positions, one.stride, one.refine)
 
 
 def chosen_epie(dataset: Dataset) -> EpieSettings:
@@ -90,7 +91,8 @@ def chosen_epie(dataset: Dataset) -> EpieSettings:
     return EpieSettings(
         algorithm=algorithm(one.method, one.model_dump()),
         probe=_probe(dataset),
-        positions=None if one.positions is None else ArrayFile.at(one.positions, read_positions),
+        start=one.start or ("cnn" if "cnn" in dataset.steps else "flat"),
+        positions=_positions(one.positions),
         window=one.window,
         bin=one.bin,
         side=one.side,
@@ -112,6 +114,10 @@ def _probe(dataset: Dataset) -> str | ArrayFile:
     if dataset.probe in (None, "vacuum"):
         return dataset.probe or "aberrations"
     return ArrayFile.at(str(dataset.probe), read_probe)
+
+
+def _positions(path: str | None) -> ArrayFile | None:
+    return None if path is None else ArrayFile.at(path, read_positions)
 
 
 def _region(name: str, area: Area) -> Region:

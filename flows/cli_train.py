@@ -34,6 +34,14 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help="A network (.safetensors) to begin with.")
     ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(min=1e-8, help="The greatest; less from a good start.", show_default="0.003"),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many validations in vain.", show_default="8"),
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="A folder or Zarr array of pictures to learn from besides.")
     ] = None,
@@ -65,6 +73,8 @@ def train(
         "steps": steps,
         "minutes": minutes,
         "start": None if start is None else str(start),
+        "learning_rate": learning_rate,
+        "patience": patience,
         "images": None if images is None else str(images),
         "seed": seed,
         "paper": paper,

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from flows.companions import completed
 from flows.dataset import Dataset
 from flows.job_model import Job
-from flows.options import MIRROR, CountingOptions, EpieOptions
+from flows.options import MIRROR, CnnOptions, CountingOptions, EpieOptions
 from flows.places import fault, lines_of, once, place_and_message, repeated_keys, yaml_fault
 from flows.roots import escaped_paths, masks_of
 from tasks.array_files import ArrayFileError, read_positions, read_probe, read_reference
@@ -130,8 +130,9 @@ def _with_full_paths(job: Job, folder: Path) -> Job:
             return one
         return one.model_copy(update={"mask": full(one.mask)})
 
-    def moved_positions(one: EpieOptions) -> EpieOptions:
-        return one.model_copy(update={"positions": one.positions and full(one.positions)})
+    def moved_files(one: CnnOptions | EpieOptions, *names: str) -> Any:
+        paths = {name: getattr(one, name) for name in names}
+        return one.model_copy(update={n: path and full(path) for n, path in paths.items()})
 
     def moved_references(one: CountingOptions) -> CountingOptions:
         paths = {"dark": one.dark and full(one.dark), "gain": one.gain and full(one.gain)}
@@ -147,10 +148,8 @@ def _with_full_paths(job: Job, folder: Path) -> Job:
                 "probe": dataset.probe
                 if dataset.probe in (None, "vacuum")
                 else full(dataset.probe),
-                "cnn": dataset.cnn.model_copy(
-                    update={"network": dataset.cnn.network and full(dataset.cnn.network)}
-                ),
-                "epie": moved_positions(dataset.epie),
+                "cnn": moved_files(dataset.cnn, "network", "positions"),
+                "epie": moved_files(dataset.epie, "positions"),
             }
         )
         for dataset in job.datasets
@@ -274,6 +273,9 @@ def _array_files(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> list[s
     if dataset.epie.method == "sequential" and dataset.epie.batch_size not in (None, 1):
         text = "the sequential method takes one position at a time; leave batch_size away"
         faults.append(fault(lines, (*at, "epie", "batch_size"), text))
+    if dataset.epie.start == "cnn" and "cnn" not in dataset.steps:
+        text = "the job has no step cnn to start from; add it to the steps, or leave start away"
+        faults.append(fault(lines, (*at, "epie", "start"), text))
     deep = [name for name in ("cnn", "probe") if name in dataset.steps]
     if deep and find_spec("torch") is None:
         text = f"the step {deep[0]} needs torch; install phasemill[deep]"
@@ -289,6 +291,7 @@ def _array_files(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> list[s
         (("counting", "dark"), references.dark, read_reference),
         (("counting", "gain"), references.gain, read_reference),
         (("probe",), None if dataset.probe == "vacuum" else dataset.probe, read_probe),
+        (("cnn", "positions"), dataset.cnn.positions, read_positions),
         (("epie", "positions"), dataset.epie.positions, read_positions),
     ):
         if path is not None:

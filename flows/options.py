@@ -248,8 +248,12 @@ class CnnOptions(Options):
     """For `auto`: so many times the error that counting noise alone leaves."""
     steps: int = Field(default=1500, ge=1, le=1_000_000)
     """Of that training; 256 patterns each, a tenth of a second of one core or more."""
+    minutes: float | None = Field(default=None, gt=0, le=1e4, examples=[10])
+    """In place of `steps`: as many as this time allows, which no two machines agree on."""
     stride: int = Field(default=1, ge=1, le=64, examples=[2])
     """Take every so many scan positions along both axes."""
+    positions: str | None = Field(default=None, examples=["positions.npy"])
+    """As for `epie`: an .npy file with y and x of each scan position [Å]; absent: the raster."""
     refine: int = Field(default=4, ge=0, le=20, examples=[0])
     """Rounds of fitting the stitched phase to all patterns together; 0: the network alone."""
 
@@ -261,6 +265,9 @@ class EpieOptions(Options):
     """Positions act together in growing batches, or one after another as ePIE was first written."""
     iterations: int = Field(default=50, ge=1, le=10_000)
     """Rounds through all positions."""
+    start: Literal["cnn", "flat"] | None = None
+    """What the object starts from: the phase of the step `cnn`, or nothing; absent: the former
+    where the job has that step, and some five rounds suffice from there."""
     batch_size: int | None = Field(default=None, ge=1, examples=[512])
     """Positions of a batch; absent: a share of all that grows to all of them."""
     object_step: float | None = Field(default=None, gt=0, le=2, examples=[0.5])
@@ -289,7 +296,8 @@ class EpieOptions(Options):
     )
     """Part of the scan, [first row, row after the last, first column, column after the last]."""
     positions: str | None = Field(default=None, examples=["positions.npy"])
-    """An .npy file (rows, columns, 2): y and x of each scan position [Å]; absent: the raster."""
+    """An .npy file (rows, columns, 2), or (positions, 2) in their order: y and x of each scan
+    position [Å]; absent: the raster."""
     tiles: Annotated[tuple[TileCount, TileCount], BeforeValidator(pair)] | None = Field(
         default=None, examples=[[2, 2]]
     )

@@ -161,7 +161,7 @@ def _reprocess(
         methods: dict[str, Method] = {
             name: partial(PHASES[name], **options)
             for name, options in phases.items()
-            if name in dataset.frc.methods
+            if name in halved(dataset)
         }
         made["calibrate"] = calibrated
         inputs = {name: made[name] for name in ("ingest", "reduce", "calibrate", *methods)}
@@ -203,6 +203,13 @@ def phase_options(
         "epie": lambda: {"settings": chosen_epie(dataset), "client": client},
     }
     return {name: options[name]() for name in PHASES if name in dataset.steps}
+
+
+def halved(dataset: Dataset) -> set[str]:
+    """Steps that are made again from each half: those asked for, and what they start from."""
+    wanted = set(dataset.frc.methods)
+    starts_there = "epie" in wanted and dataset.epie.start != "flat"
+    return wanted | {"cnn"} if starts_there else wanted
 
 
 def frc_settings(dataset: Dataset) -> FrcSettings:

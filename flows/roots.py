@@ -45,8 +45,10 @@ def _paths(job: Job, origins: list[int]) -> Iterator[tuple[tuple, str]]:
         for name in ("dark", "gain"):
             if dataset.counting is not None and (path := getattr(dataset.counting, name)):
                 yield (*at, "counting", name), path
-        if dataset.epie.positions is not None:
-            yield (*at, "epie", "positions"), dataset.epie.positions
+        for step, names in (("cnn", ("network", "positions")), ("epie", ("positions",))):
+            for name in names:
+                if (path := getattr(getattr(dataset, step), name)) is not None:
+                    yield (*at, step, name), path
 
 
 def masks_of(dataset: Dataset) -> Iterator[tuple[tuple, str]]:

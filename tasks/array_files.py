@@ -10,6 +10,9 @@ import numpy as np
 from gpu_kernels.row_fft import SIDES
 
 MOST_BYTES = 1 << 30
+OFF_CENTRE, COMPACT = 1 / 8, 0.3
+"""Of a probe's window, how far from its middle the light may lie; and how compact it must be, as
+the length of its mean direction, for this to be told."""
 
 
 class ArrayFileError(ValueError):
@@ -77,6 +80,7 @@ def read_probe(path: str) -> np.ndarray:
         )
     if not np.isfinite(probe).all() or not probe.any():
         raise ArrayFileError(f"{path}: the probe is zero everywhere, or not finite somewhere.")
+    _refuse_off_centre(path, probe)
     return probe.astype(np.complex128)
 
 
@@ -90,7 +94,7 @@ def read_positions(path: str) -> np.ndarray:
 
     Returns
     -------
-    (rows, cols, 2) float64
+    (rows, cols, 2) or (positions, 2) float64
         (y, x) of each scan position, along the axes of the scan [Å].
 
     Raises
@@ -99,10 +103,11 @@ def read_positions(path: str) -> np.ndarray:
         If it does not hold them.
     """
     positions = _load(path)
-    if positions.dtype.kind not in "fiu" or positions.ndim != 3 or positions.shape[2] != 2:
+    numbers = positions.dtype.kind in "fiu" and positions.ndim in (2, 3)
+    if not numbers or positions.shape[-1] != 2:
         raise ArrayFileError(
-            f"{path}: positions are numbers (rows, columns, 2), y and x in Å of each scan "
-            f"position; this holds {_described(positions)}."
+            f"{path}: positions are numbers (rows, columns, 2) or (positions, 2), y and x in Å of "
+            f"each scan position; this holds {_described(positions)}."
         )
     if not np.isfinite(positions).all():
         raise ArrayFileError(f"{path}: the positions are not finite everywhere.")
@@ -136,6 +141,22 @@ def read_reference(path: str) -> np.ndarray:
     if not np.isfinite(image).all():
         raise ArrayFileError(f"{path}: the reference is not finite everywhere.")
     return image.astype(np.float32)
+
+
+def _refuse_off_centre(path: str, probe: np.ndarray) -> None:
+    """A probe in a corner of its window, as a transform leaves it, would light the wrong pixels."""
+    side, light = len(probe), np.abs(probe.astype(complex)) ** 2
+    turn = np.exp(2j * np.pi * np.arange(side) / side)
+    # Around the window's edges there is no middle but that of angles.
+    means = [light.sum(axis=1 - axis) @ turn / light.sum() for axis in (0, 1)]
+    middle = [float(np.angle(mean) / (2 * np.pi) * side % side) for mean in means]
+    compact = min(abs(mean) for mean in means) > COMPACT
+    if compact and max(abs(at - side // 2) for at in middle) > side * OFF_CENTRE:
+        raise ArrayFileError(
+            f"{path}: the probe lies about ({middle[0]:.1f}, {middle[1]:.1f}) px; expected it in "
+            f"the middle of its window, ({side // 2}, {side // 2}). numpy.fft.fftshift moves one "
+            "there from the corner."
+        )
 
 
 def _load(path: str) -> np.ndarray:

@@ -22,22 +22,15 @@ from models.forward import head_size, unit_probe
 from models.geometry import Geometry
 from models.retrieval import patch_weights, retrieve
 from models.weights import load_network
-from tasks.array_files import ArrayFile, read_probe
-from tasks.calibrate import read_calibration
 from tasks.cnn_refine import PHASE, PROBE, refine
-from tasks.cnn_scene import SIDE, on_stride, places_of, roots_of, scene
+from tasks.cnn_scene import SIDE, on_stride, roots_of, scene
 from tasks.cnn_settings import CnnError, CnnSettings
 from tasks.device import on_device, torch_device
 from tasks.network import make_network
 from tasks.object_image import along_scan
-from tasks.patterns import (
-    PatternGrid,
-    given_probe,
-    modelled_probe,
-    probe_positions,
-    read_patterns,
-)
-from tasks.regions import VACUUM
+from tasks.patterns import PatternGrid, probe_positions, read_patterns
+from tasks.places import scan_places
+from tasks.starting_probe import starting_probe
 from tasks.store import layout
 from tasks.store.events import (
     EventStore,
@@ -50,7 +43,7 @@ from tasks.store.events import (
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.units import run_units
 
-VERSION = 2
+VERSION = 3
 LARGEST_HEAD = 20
 """Side of the largest patch; a probe that needs more does not fit into the window [px]."""
 SAMPLED = 4096
@@ -144,7 +137,7 @@ def _make_network(work_path: str, aside: str, settings: CnnSettings) -> dict[str
     work = Path(work_path)
     events, geometry, grid = scene(work)
     electrons = _mean_electrons(events, grid)
-    probe = _probe(work, grid, settings, electrons)
+    probe = starting_probe(work, grid, settings.probe, electrons)
     head = head_size(probe)
     if head > LARGEST_HEAD:
         raise CnnError(
@@ -167,16 +160,6 @@ def _mean_electrons(events: EventStore, grid: PatternGrid) -> float:
     chosen = np.zeros(events.scan_shape, bool)
     chosen.ravel()[usable[:: max(1, usable.size // SAMPLED)]] = True
     return float(read_patterns(events, grid, chosen).mean(axis=0, dtype=np.float64).sum())
-
-
-def _probe(work: Path, grid: PatternGrid, settings: CnnSettings, electrons: float) -> np.ndarray:
-    if isinstance(settings.probe, ArrayFile):
-        return given_probe(grid, settings.probe.read(read_probe), electrons)
-    geometry, aberrations, _ = read_calibration(work)
-    vacuum = None
-    if settings.probe == "vacuum":
-        vacuum = read_array(layout.step_folder(work, "reduce"), f"region_{VACUUM}")
-    return modelled_probe(grid, geometry, aberrations, electrons, vacuum)
 
 
 def _unit(slab: int) -> str:
@@ -209,7 +192,7 @@ def _stitch(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any])
     events, geometry, grid = scene(Path(work))
     network, _ = load_network(Path(aside) / NETWORK)
     chosen = ~events.unusable() & on_stride(events.scan_shape, settings.stride)
-    places = places_of(events, geometry)
+    places = scan_places(events, geometry, settings.positions)
     at = probe_positions(grid, geometry, (places[0][chosen], places[1][chosen]))
     margin = SIDE // 2
     low = np.floor(at.min(axis=0)).astype(int) - margin
@@ -239,7 +222,7 @@ def _filled(image: np.ndarray) -> np.ndarray:
 def _turn(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any]) -> dict[str, Any]:
     """Write the phases along the axes of the scan."""
     events, geometry, grid = scene(Path(work))
-    places = places_of(events, geometry)
+    places = scan_places(events, geometry, settings.positions)
     low = np.array(facts["origin"])
     image, y, x = _turned(read_array(aside, PHASE), low, geometry, grid, places)
     flat, slope = _without_plane(image)

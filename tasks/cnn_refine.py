@@ -14,10 +14,11 @@ from distributed import Client
 
 from models.joint_phase import Score, improved, score_of
 from models.retrieval import scan_misfits
-from tasks.cnn_scene import on_stride, places_of, roots_of, scene
+from tasks.cnn_scene import on_stride, roots_of, scene
 from tasks.cnn_settings import CnnSettings
 from tasks.device import torch_device
 from tasks.patterns import probe_positions
+from tasks.places import scan_places
 from tasks.store.events import read_array, write_array
 from tasks.units import run_units
 
@@ -87,7 +88,8 @@ def _see_slab(
     events, geometry, grid = scene(Path(work))
     roots, chosen = roots_of(events, grid, slab)
     first, end = events.rows(slab)
-    places = (axis[first:end][chosen] for axis in places_of(events, geometry))
+    places = scan_places(events, geometry, settings.positions)
+    places = (axis[first:end][chosen] for axis in places)
     at = probe_positions(grid, geometry, tuple(places)) - facts["origin"]
     phase, probe = read_array(aside, PHASE), read_array(aside, PROBE)
     misfit = np.full(chosen.shape, np.nan)
@@ -104,7 +106,7 @@ def _improve(
     torch.set_num_threads(1)
     events, geometry, grid = scene(Path(work))
     chosen = ~events.unusable() & on_stride(events.scan_shape, settings.stride)
-    places = (axis[chosen] for axis in places_of(events, geometry))
+    places = (axis[chosen] for axis in scan_places(events, geometry, settings.positions))
     at = probe_positions(grid, geometry, tuple(places)) - facts["origin"]
     phase, probe = read_array(aside, PHASE), read_array(aside, PROBE)
     write_array(

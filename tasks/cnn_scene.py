@@ -48,9 +48,3 @@ def on_stride(shape: tuple[int, int], stride: int) -> np.ndarray:
     """(scan_y, scan_x) bool: every so many positions along both axes."""
     rows, cols = np.indices(shape)
     return (rows % stride == 0) & (cols % stride == 0)
-
-
-def places_of(events: EventStore, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """(y, x) of each scan position along the scan's axes [Å]."""
-    rows, cols = np.indices(events.scan_shape)
-    return rows * geometry.scan_step[0], cols * geometry.scan_step[1]

@@ -23,6 +23,8 @@ class NetworkSettings:
     """For ``auto``: so many times the error that counting noise alone leaves."""
     steps: int = 1500
     """Of the training for the probe."""
+    minutes: float | None = None
+    """As many steps as this time allows, in place of ``steps``."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -30,7 +32,7 @@ class NetworkSettings:
         file = SHIPPED if self.path is None else Path(self.path)
         own: dict[str, Any] = {"train": self.train, "sha256": hash_file(file)}
         if self.train != "never":
-            own["steps"] = self.steps
+            own |= {"minutes": self.minutes} if self.minutes else {"steps": self.steps}
         return own | ({"threshold": self.threshold} if self.train == "auto" else {})
 
 
@@ -45,6 +47,8 @@ class CnnSettings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     probe: str | ArrayFile = "aberrations"
     """``aberrations``, ``vacuum`` (its amplitude, with the calibrated phases), or a file."""
+    positions: ArrayFile | None = None
+    """Of the probe; absent: the raster of the scan."""
     stride: int = 1
     """Take every so many positions of the scan along both axes."""
     refine: int = 4
@@ -53,5 +57,9 @@ class CnnSettings:
     @property
     def parameters(self) -> dict[str, Any]:
         """What decides the result; a file counts by what is in it."""
-        file = {"probe": self.probe.parameters} if isinstance(self.probe, ArrayFile) else {}
-        return asdict(self) | {"network": self.network.parameters} | file
+        files = {
+            name: value.parameters
+            for name in ("probe", "positions")
+            if isinstance(value := getattr(self, name), ArrayFile)
+        }
+        return asdict(self) | {"network": self.network.parameters} | files

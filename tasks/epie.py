@@ -14,12 +14,13 @@ from distributed import Client
 from gpu_kernels.epie import SEQUENTIAL, Epie, epie
 from tasks.device import on_device
 from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
+from tasks.epie_start import identity_of_start, start_of
 from tasks.epie_tiles import reconstruct_tiles
 from tasks.store import layout
 from tasks.store.publish import Manifest, published
 from tasks.units import part_done, run_units
 
-VERSION = 4
+VERSION = 5
 
 
 def algorithm(method: str, given: dict[str, Any]) -> Epie:
@@ -89,7 +90,7 @@ def reconstruct(
         layout.step_folder(work, "epie"),
         step="epie",
         version=VERSION,
-        inputs={"calibrate": identity_of_calibration},
+        inputs={"calibrate": identity_of_calibration} | identity_of_start(work, settings.start),
         parameters=settings.parameters,
         write=write,
         force=force,
@@ -103,6 +104,7 @@ def _whole(work_path: str, aside: str, settings: EpieSettings) -> dict[str, Any]
     probe = setup.probe(electrons_of(patterns, weight) / len(patterns))
     found = epie(
         on_device(patterns), setup.positions, probe, settings.algorithm, weight=weight,
+        start=start_of(setup),
         on_round=lambda n, residual, noise: part_done(
             n, f"residual {residual:.4f}, noise {noise:.4f}"
         ),

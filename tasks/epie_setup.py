@@ -1,28 +1,21 @@
 """What a reconstruction starts from: grid, positions and probe of a dataset."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpu_kernels.epie import Epie, EpieResult
-from models.geometry import Geometry
-from tasks.array_files import ArrayFile, ArrayFileError, read_positions, read_probe
+from tasks.array_files import ArrayFile
 from tasks.calibrate import read_calibration
 from tasks.object_image import along_scan
-from tasks.patterns import (
-    choose_grid,
-    given_probe,
-    modelled_probe,
-    probe_positions,
-    probe_room,
-    read_patterns,
-)
-from tasks.regions import VACUUM
+from tasks.patterns import choose_grid, probe_positions, probe_room, read_patterns
+from tasks.places import scan_places
 from tasks.scan_tiles import ScanTile, cut_scan, tiles_for
+from tasks.starting_probe import starting_probe
 from tasks.store import layout
-from tasks.store.events import EventStore, open_store, read_array, write_array
+from tasks.store.events import EventStore, open_store, write_array
 
 OVERLAP = 1 / 3
 """How far a tile reaches into its neighbours, in windows of the probe."""
@@ -36,6 +29,8 @@ class EpieSettings:
     probe: str | ArrayFile = "aberrations"
     """To start from: ``aberrations``, ``vacuum`` (its amplitude, with the calibrated phases), or a
     file."""
+    start: str = "flat"
+    """What the object starts from: ``flat``, or ``cnn``, the phase that the network found."""
     positions: ArrayFile | None = None
     """Of the probe; absent: the raster of the scan."""
     window: tuple[int, int, int, int] | None = None
@@ -80,7 +75,8 @@ class EpieSetup:
             self.geometry, self.aberrations, self.events.detector_shape, settings.bin, settings.side
         )
         self.chosen = _chosen(self.events, settings)
-        y, x = (axis[self.chosen] for axis in _places(self.events, self.geometry, settings))
+        places = scan_places(self.events, self.geometry, settings.positions)
+        y, x = (axis[self.chosen] for axis in places)
         self.places = y, x
 
     @property
@@ -105,13 +101,7 @@ class EpieSetup:
 
     def probe(self, electrons: float) -> np.ndarray:
         """(side, side) complex128: the probe to start from, with so many electrons."""
-        given = self.settings.probe
-        if isinstance(given, ArrayFile):
-            return given_probe(self.grid, given.read(read_probe), electrons)
-        vacuum = None
-        if given == "vacuum":
-            vacuum = read_array(layout.step_folder(self.work, "reduce"), f"region_{VACUUM}")
-        return modelled_probe(self.grid, self.geometry, self.aberrations, electrons, vacuum)
+        return starting_probe(self.work, self.grid, self.settings.probe, electrons)
 
     def write(self, aside: Path, found: EpieResult) -> None:
         """Write what was found into the step's folder, the object along the axes of the scan."""
@@ -122,7 +112,9 @@ class EpieSetup:
         image = along_scan(found.obj, origin, self.geometry, self.grid.sampling, self.places)
         moved = np.zeros((*self.chosen.shape, 2), np.float32)
         steps = np.round((found.positions - home - away) * self.grid.sampling, 6)
-        on_scan = self.geometry.detector_to_scan(steps[:, 0], steps[:, 1])
+        # Positions lie in the frame after the mirror: the rotation alone leads to the scan.
+        turn = replace(self.geometry, flip=False)
+        on_scan = turn.detector_to_scan(steps[:, 0], steps[:, 1])
         moved[self.chosen] = np.stack(on_scan, axis=-1)
         for name, array in (
             ("object", image.obj), ("object_y", image.y), ("object_x", image.x),
@@ -166,19 +158,3 @@ def _chosen(events: EventStore, settings: EpieSettings) -> np.ndarray:
     if not chosen.any():
         raise ValueError("epie: no scan position in the window has a whole frame.")
     return chosen
-
-
-def _places(
-    events: EventStore, geometry: Geometry, settings: EpieSettings
-) -> tuple[np.ndarray, np.ndarray]:
-    """(scan_y, scan_x) float64 each: y and x of the positions along the scan's axes [Å]."""
-    if settings.positions is None:
-        rows, cols = np.indices(events.scan_shape)
-        return rows * geometry.scan_step[0], cols * geometry.scan_step[1]
-    places = settings.positions.read(read_positions)
-    if places.shape[:2] != events.scan_shape:
-        raise ArrayFileError(
-            f"{settings.positions.path}: positions of {places.shape[0]} x {places.shape[1]}, the "
-            f"scan has {events.scan_shape[0]} x {events.scan_shape[1]}."
-        )
-    return places[..., 0], places[..., 1]

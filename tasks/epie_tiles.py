@@ -19,6 +19,7 @@ from gpu_kernels.merge_tiles import Merged, Tile, merge_tiles
 from gpu_kernels.registration import shifted
 from tasks.device import on_device
 from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
+from tasks.epie_start import start_of
 from tasks.scan_tiles import ScanTile
 from tasks.store.events import read_array, write_array
 from tasks.units import part_done, run_units
@@ -96,7 +97,7 @@ def _tile(
     setup, parts = EpieSetup(Path(work_path), settings), Path(parts_path)
     tile = setup.tiles()[number]
     positions = read_array(parts, "positions")[tile.members]
-    start = None
+    start = start_of(setup, tile.members)
     if rounds[0] > 0:
         origin = read_array(parts, "origin")
         start = _part_of(read_array(parts, "object"), origin, positions, setup.grid.side)

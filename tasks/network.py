@@ -74,7 +74,10 @@ def _trained_on(
     electrons: float,
 ) -> tuple[PatchNetwork, Score]:
     """The network after a training for its probe, or as it was where that was no better."""
-    wanted = TrainSettings(probe=probe, doses=(electrons, electrons), steps=settings.steps)
+    steps = None if settings.minutes else settings.steps
+    wanted = TrainSettings(
+        probe=probe, doses=(electrons, electrons), steps=steps, minutes=settings.minutes
+    )
     done = train_network(
         wanted, start=network, on_step=lambda step, steps: report("cnn: train", step, steps)
     )

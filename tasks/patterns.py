@@ -283,6 +283,24 @@ def modelled_probe(
     else:
         size = np.sqrt(_binned(grid, vacuum))
     wave = size * np.exp(-1j * phase_shift(ky, kx, geometry.wavelength, aberrations))
+    return with_electrons(wave, electrons)
+
+
+def with_electrons(wave: np.ndarray, electrons: float) -> np.ndarray:
+    """Probe of a wave in the aperture.
+
+    Parameters
+    ----------
+    wave : (side, side) complex
+        Zero frequency first, on any scale.
+    electrons : float
+        Σ|probe|² [e].
+
+    Returns
+    -------
+    (side, side) complex128
+        In real space, centred on pixel side // 2.
+    """
     probe = scipy.fft.fftshift(scipy.fft.ifft2(wave, norm="ortho"))
     return probe * np.sqrt(electrons / np.sum(np.abs(probe) ** 2))
 
@@ -294,8 +312,9 @@ def given_probe(grid: PatternGrid, probe: np.ndarray, electrons: float) -> np.nd
     ----------
     grid : PatternGrid
         Of the dataset.
-    probe : (side, side) complex
-        In real space, centred on pixel side // 2, its disk on the zero frequency.
+    probe : (side, side) or (side · bin, side · bin) complex
+        In real space, centred on the pixel of half its side, its disk on the zero frequency. One
+        for patterns that are not binned has the same pixels, and its middle is taken.
     electrons : float
         Σ|probe|² [e].
 
@@ -309,6 +328,9 @@ def given_probe(grid: PatternGrid, probe: np.ndarray, electrons: float) -> np.nd
     PatternError
         If it is not on the grid.
     """
+    if probe.shape == (grid.side * grid.bin,) * 2:
+        low = (grid.bin * grid.side) // 2 - grid.side // 2
+        probe = probe[low : low + grid.side, low : low + grid.side]
     if probe.shape != (grid.side, grid.side):
         raise PatternError(
             f"probe: the file holds {probe.shape[0]} x {probe.shape[1]} pixels, patterns have "

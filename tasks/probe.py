@@ -28,13 +28,16 @@ from models.probe_search import (
 from models.weights import load_network
 from tasks.calibrate import read_calibration, use_calibration
 from tasks.network import SHIPPED
-from tasks.probe_tiles import look, pattern_grid
+from tasks.probe_tiles import look
+from tasks.starting_probe import FOUND, probe_grid
 from tasks.store import layout
 from tasks.store.events import open_store, write_array
 from tasks.store.publish import Manifest, published, write_json
 from tasks.units import part_done, run_units
 
-VERSION = 1
+VERSION = 2
+SAME = 0.3
+"""Defocus [rad at the edge] by which the calibration may differ, as well as by a tenth."""
 PARTS = 100
 """Parts of the progress."""
 
@@ -62,7 +65,7 @@ def recover_probe(
     client: Client | None = None,
     force: bool = False,
 ) -> tuple[Manifest, bool]:
-    """Write ``probe_wave`` and the calibration with the aberrations that were found.
+    """Write the wave in the aperture and the calibration with the aberrations that were found.
 
     Parameters
     ----------
@@ -93,7 +96,7 @@ def recover_probe(
             "probe", _recover, [(str(work), settings)], client, parts=PARTS
         )
         zarr.create_group(str(aside))
-        write_array(aside, "probe_wave", wave)
+        write_array(aside, FOUND, wave)
         write_array(aside, "landscape", lines)
         write_json(aside / "calibration.json", calibration)
         return summary
@@ -129,7 +132,7 @@ def _recovered(
 ) -> tuple[dict[str, Any], dict[str, Any], np.ndarray, np.ndarray]:
     geometry, before, calibration = read_calibration(work, "calibrate")
     events = open_store(layout.event_store(work))
-    grid = pattern_grid(geometry, events.detector_shape)
+    grid = probe_grid(geometry, events.detector_shape)
     seen, blocks = look(events, grid, geometry, settings.third_order, settings.seed)
     network = load_network(SHIPPED)[0] if settings.objective == "network" else None
     search = Search(
@@ -170,7 +173,8 @@ def _recovered(
     }  # fmt: skip
     one = calibration["calibration"]
     one["aberrations"] = _table(lens, found / scale, spread / scale)
-    calibration["quality"] = calibration["quality"] + [_agreement(before, lens, summary)]
+    flag = _agreement(before, lens, summary, float(spread[0] / scale[0]), float(scale[0]))
+    calibration["quality"] = calibration["quality"] + [flag]
     wave = np.fft.fftshift(fit.wave).astype(np.complex64)
     return summary, calibration, wave, lines
 
@@ -203,9 +207,22 @@ def _table(lens: Aberrations, cartesian: np.ndarray, sigma: np.ndarray) -> dict[
     return table
 
 
-def _agreement(before: Aberrations, lens: Aberrations, summary: dict[str, Any]) -> dict[str, str]:
+def _agreement(
+    before: Aberrations, lens: Aberrations, summary: dict[str, Any], sigma: float, scale: float
+) -> dict[str, str]:
     """How the probe's defocus compares with that of the calibration, and what decided."""
     apart = lens.C10 - before.C10
-    same = abs(apart) <= 0.1 * max(abs(lens.C10), abs(before.C10))
-    text = f"the patterns alone give C10 = {lens.C10:.4g} Å, the calibration had {before.C10:.4g} Å"
+    same = abs(apart) <= max(0.1 * max(abs(lens.C10), abs(before.C10)), SAME / scale)
+    known = f" ± {sigma:.2g}" if np.isfinite(sigma) else ""
+    text = (
+        f"The patterns alone give C10 = {lens.C10:.4g}{known} Å, the calibration had "
+        f"{before.C10:.4g} Å. The {summary['decided_by'].partition(',')[0]} decided."
+    )
+    if other := summary["runner_up"]:
+        text += (
+            f" The next best basin, C10 = {other['aberrations'].get('C10', 0.0):.4g} Å, has a "
+            f"deviance {other['deviance_above']:.3g} greater."
+        )
+    if summary["free_wavefront"]:
+        text += " The wavefront departs from these aberrations, as the data demand."
     return {"flag": "probe", "level": "ok" if same else "warn", "text": text}

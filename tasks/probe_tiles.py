@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from gpu_kernels.row_fft import SIDES
 from models.geometry import Geometry
 from models.joint_fit import Block
 from models.pair_prediction import DiskGrid, covariances, whitened
@@ -21,24 +20,12 @@ APART = (1, 3)
 """Scan positions between the patterns of a pair."""
 PAIRS = 100
 """That are compared patch by patch, where that is the objective."""
-DISK_BINS = 20
-"""Binned pixels that the disk's radius keeps at least, where the detector has them."""
 BRIGHT = 0.3
 """Part of the disk's brightness from which on a pixel is looked at."""
 
 
 class ProbeError(ValueError):
     """A recording that does not tell its probe."""
-
-
-def pattern_grid(geometry: Geometry, detector_shape: tuple[int, int]) -> PatternGrid:
-    """Bin while the disk keeps enough pixels, and take in what lies around it."""
-    bin = max(1, int(geometry.radius / DISK_BINS))
-    radius = geometry.radius / bin
-    side = next((n for n in SIDES if n >= max(2.3 * radius, min(4 * radius, 30))), SIDES[-1])
-    return PatternGrid(
-        detector_shape, geometry.center, bin, side, geometry.pixel_wavevector * bin, geometry.flip
-    )
 
 
 def look(

@@ -64,6 +64,10 @@ class TrainSettings:
     device: str = "cpu"
     start: str | None = None
     """A network of the same kind to begin with."""
+    learning_rate: float | None = None
+    """The greatest; None: the recipe's, which is for a network that knows nothing."""
+    patience: int | None = None
+    """Validations without a better one after which it stops; None: the recipe's."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +168,14 @@ def train_to_file(
 
 def _recipe(settings: TrainSettings, network: PatchNetwork, lessons: Lessons) -> Recipe:
     recipe = replace(PAPER if settings.paper else Recipe(), half=settings.half)
+    if not (settings.paper or network.many_probes):
+        recipe = replace(recipe, learning_rate=1.5e-3)
+    told = {name: getattr(settings, name) for name in ("learning_rate", "patience")}
+    recipe = replace(recipe, **{name: value for name, value in told.items() if value is not None})
     if settings.paper:
         return recipe if settings.steps is None else replace(recipe, steps=settings.steps)
     if settings.probe is None:
         recipe = replace(recipe, groups=32, patterns=16)
-    if not network.many_probes:
-        recipe = replace(recipe, learning_rate=1.5e-3)
     if settings.steps is not None:
         return replace(recipe, steps=settings.steps)
     if settings.minutes is not None:

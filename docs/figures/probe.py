@@ -3,7 +3,8 @@
     .venv/bin/python docs/figures/probe.py PROBE.npy FOUND.npy FLAT.npy IMAGES_TRUE.npz \
         IMAGES_FOUND.npz IMAGES_FLAT.npz
 
-The probes are complex, the images those that benchmarks/cnn.py saves.
+The probes are complex, the images those that benchmarks/cnn.py saves. Under each stands how far it
+is from the truth.
 """
 
 import argparse
@@ -12,9 +13,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from benchmarks.cnn import compared, flat
+
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+METHODS = {"shipped": "network alone", "shipped, refined": "refined"}
 OUT = Path(__file__).resolve().parents[1] / "images" / "probe_cnn.png"
 TITLES = ("true probe", "probe found from the patterns", "flat wavefront")
 
@@ -25,12 +29,13 @@ def main() -> None:
     parser.add_argument("probes", type=Path, nargs=3)
     parser.add_argument("images", type=Path, nargs=3)
     args = parser.parse_args()
-    figure, axes = plt.subplots(2, 4, figsize=(10.5, 5.4), layout="constrained")
-    axes[0, 0].axis("off")
+    figure, axes = plt.subplots(3, 4, figsize=(10.5, 8.2), layout="constrained")
+    for one in axes[::2, 0]:
+        one.axis("off")
     known = np.load(args.images[0])["truth"]
-    low, high = np.percentile(known - known.mean(), (0.5, 99.5))
+    low, high = np.percentile(flat(known), (0.5, 99.5))
     shown = {"cmap": "gray", "vmin": low, "vmax": high}
-    axes[1, 0].imshow(known - known.mean(), **shown)
+    axes[1, 0].imshow(flat(known), **shown)
     axes[1, 0].set_title("true phase", fontsize=9)
     for column, (title, probe, images) in enumerate(
         zip(TITLES, args.probes, args.images, strict=True), start=1
@@ -38,13 +43,19 @@ def main() -> None:
         wave = np.load(probe)[8:24, 8:24]
         axes[0, column].imshow(_coloured(wave))
         axes[0, column].set_title(title, fontsize=9)
-        image = np.load(images)["trained"]
-        axes[1, column].imshow(image - image.mean(), **shown)
+        fields = np.load(images)
+        for row, (name, label) in enumerate(METHODS.items(), start=1):
+            found = compared(fields[name], known)
+            axes[row, column].imshow(flat(fields[name]), **shown)
+            axes[row, column].set_xlabel(
+                f"rms {1e3 * found['rms']:.1f} mrad, FRC {found['frc']:.3f}", fontsize=9
+            )
+            if column == 1:
+                axes[row, column].set_ylabel(label, fontsize=9)
     for one in axes.ravel():
         one.set_xticks([])
         one.set_yticks([])
     axes[0, 1].set_ylabel("probe", fontsize=9)
-    axes[1, 0].set_ylabel("phase", fontsize=9)
     figure.savefig(OUT, dpi=130, metadata={"Software": None})
 
 

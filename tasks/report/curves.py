@@ -9,6 +9,8 @@ from tasks.report.scales import number, plain_unit
 
 MOST_SAMPLES = 4_000_000
 RESIDUAL = "epie_residual"
+LENS = {"C10": "defocus", "C12": "twofold astigmatism", "C21": "coma", "C23": "threefold"}
+"""Aberrations of the search for a probe, by the start of their coefficients' names."""
 
 
 def electrons_chart(results: xr.Dataset) -> Chart | None:
@@ -89,6 +91,39 @@ def residual_chart(results: xr.Dataset) -> Chart | None:
         ),
         note=f"Σ (√n − its expectation)² / Σ n over all counts n: "
         f"{number(values[-1], 3)} in the last round",
+    )
+
+
+def landscape_chart(results: xr.Dataset) -> Chart | None:
+    """How the misfit of neighbouring patterns rises around the probe that was found.
+
+    None where no probe was looked for.
+    """
+    if not {"probe_misfit", "probe_tried"} <= results.data_vars.keys():
+        return None
+    misfit, tried = (results[name].values for name in ("probe_misfit", "probe_tried"))
+    names = [str(name) for name in results["probe_misfit"].attrs["aberrations"]]
+    styles = {short: f"s{n}" for n, short in enumerate(LENS)}
+    series = [
+        Series(name, x, y, styles[name[:3]])
+        for name, x, y in zip(names, tried, misfit, strict=True)
+    ]
+    least = float(misfit.min())
+    return Chart(
+        title="Around the probe that was found",
+        svg=curves(
+            series,
+            "change at the aperture's edge [rad]",
+            "misfit of pairs of patterns",
+            alt=f"Misfit over changes of single aberrations; least {number(least, 3)}",
+        ),
+        legend=tuple((style, LENS[short]) for short, style in styles.items()),
+        caption=(
+            "Good: every curve has its least value in the middle and rises steeply on both sides; "
+            "a flat one is an aberration that these patterns hardly tell, a lower value elsewhere "
+            "a basin that was missed."
+        ),
+        note="One aberration changed at a time; of those with an azimuth, both components",
     )
 
 

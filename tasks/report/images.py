@@ -18,7 +18,7 @@ import tifffile
 import xarray as xr
 from PIL import Image, ImageDraw, ImageFont
 
-from tasks.report.known import kind_of, shown_values
+from tasks.report.known import OVER_PROBE, OVER_SPECIMEN, kind_of, shown_values
 from tasks.report.pictures import colour_ramp, encode, picture
 from tasks.report.scales import Grid, grid_of, number, plain_unit, scale_bar
 
@@ -30,12 +30,12 @@ STRIP = 52
 
 
 def write_images(results: xr.Dataset, folder: Path) -> list[Path]:
-    """Write every two-dimensional variable as ``<name>.tif`` and ``<name>.png``.
+    """Write every image as ``<name>.tif`` and ``<name>.png``.
 
     Parameters
     ----------
     results : xarray.Dataset
-        Real variables over (y, x), (y_obj, x_obj) [Å] or (ky, kx) [1/Å]; others are left out.
+        Real variables over specimen or probe [Å] or over (ky, kx) [1/Å]; others are left out.
     folder : Path
         Is made if it is not there.
 
@@ -46,8 +46,9 @@ def write_images(results: xr.Dataset, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
+    dims = (*OVER_SPECIMEN, *OVER_PROBE, {"ky", "kx"})
     for name, variable in results.data_vars.items():
-        if variable.ndim != 2 or variable.dtype.kind not in "fiub" or not variable.size:
+        if set(variable.dims) not in dims or variable.dtype.kind not in "fiub" or not variable.size:
             continue
         stem = re.sub(r"[^A-Za-z0-9._-]", "_", str(name)).lstrip(".") or "image"
         image = variable.transpose(*sorted(variable.dims, key=str, reverse=True))

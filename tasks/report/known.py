@@ -182,6 +182,9 @@ KNOWN = {
     ),
 }
 
+OVER_SPECIMEN = ({"y", "x"}, {"y_obj", "x_obj"}, {"y_cnn", "x_cnn"})
+OVER_PROBE = ({"y_probe", "x_probe"}, {"y_found", "x_found"})
+
 BEST = (
     "cnn_phase", "epie_phase", "wpo_wiener_phase", "ssb_wiener_phase", "wpo_phase", "ssb_phase",
     "dpc_phase", "virtual_abf", "virtual_bf", "electrons",
@@ -211,7 +214,7 @@ def kind_of(name: str, variable: xr.DataArray) -> Kind:
 
 def image_names(results: xr.Dataset) -> list[str]:
     """Names of the images over specimen and probe, known ones first and in their order."""
-    dims = ({"y", "x"}, {"y_obj", "x_obj"}, {"y_cnn", "x_cnn"}, {"y_probe", "x_probe"})
+    dims = (*OVER_SPECIMEN, *OVER_PROBE)
     names = [str(n) for n, v in results.data_vars.items() if v.ndim == 2 and set(v.dims) in dims]
     names = [n for n in names if results[n].dtype.kind in "fiub" and results[n].size]
     return in_order(names)

@@ -8,7 +8,13 @@ import xarray as xr
 
 from tasks.report.charts import Chart
 from tasks.report.circles import Optics
-from tasks.report.curves import RESIDUAL, electrons_chart, profile_chart, residual_chart
+from tasks.report.curves import (
+    RESIDUAL,
+    electrons_chart,
+    landscape_chart,
+    profile_chart,
+    residual_chart,
+)
 from tasks.report.figures import (
     Figure,
     deflection_figure,
@@ -83,7 +89,7 @@ def sections_of(results: xr.Dataset, frc: xr.Dataset | None, optics: Optics) -> 
             figures[DIFFRACTION].append(pattern_figure(results, name, optics))
     charts: dict[str, list[Chart | None]] = {
         SPECTRA: [*frc_charts(frc)] if frc is not None else [],
-        ITERATIVE: [residual_chart(results)],
+        ITERATIVE: [residual_chart(results), landscape_chart(results)],
         DIFFRACTION: [
             profile_chart(name, results[name]) for name in _numeric(results, 1) if name != RESIDUAL
         ],

@@ -22,11 +22,12 @@ def recording(tmp_path_factory):
     return path
 
 
-def job(recording, output, **keys):
+def job(recording, output, steps=("cnn",), epie=None, **keys):
     wanted = job_of(SETTINGS, recording, output, "scan")
     wanted["cluster"] = "threads"
     wanted["datasets"][0] |= {
-        "steps": ["cnn"], "center_px": list(SETTINGS.center), "semiangle_px": SETTINGS.radius,
+        "steps": list(steps), "epie": epie or {},
+        "center_px": list(SETTINGS.center), "semiangle_px": SETTINGS.radius,
         "scan_rotation_deg": float(np.degrees(SETTINGS.rotation)), "flip": SETTINGS.flip,
         "aberrations": SETTINGS.aberrations.nonzero(), "cnn": {"train": "never"} | keys,
     }  # fmt: skip
@@ -70,6 +71,30 @@ def test_the_network_sees_the_specimen(recording, tmp_path):
     again = night(wanted)
     assert again["status"] == "unchanged"
     assert again["data"] == row["data"]
+
+
+def test_epie_starts_from_the_phase_of_the_network(recording, tmp_path):
+    epie = {"iterations": 2, "probe_step": 0, "batch_size": 1000}
+    rows, cols = np.indices(SETTINGS.scan_shape)
+    places = np.stack([rows * SETTINGS.scan_step[0], cols * SETTINGS.scan_step[1]], axis=-1)
+    np.save(tmp_path / "raster.npy", places.reshape(-1, 2))
+    same = str(tmp_path / "raster.npy")
+    found = {}
+    for name, keys in (
+        ("near", {"epie": epie, "positions": same}),
+        ("far", {"epie": epie | {"start": "flat"}}),
+    ):
+        row = night(job(recording, tmp_path / name, ("cnn", "epie"), **keys))
+        assert row["status"] == "ok", row["reason"]
+        found[name] = xr.open_zarr(tmp_path / name / "scan" / "results.zarr", chunks=None)
+    noise = found["near"]["epie_residual"].attrs["noise"]
+    near, far = (found[name]["epie_residual"].values[0] - noise for name in ("near", "far"))
+    assert abs(near) < 0.3 * far
+    # Positions from a file that are those of the raster are the raster.
+    np.testing.assert_allclose(found["near"]["cnn_phase"], found["far"]["cnn_phase"], atol=1e-5)
+    refused = {"epie": {"start": "cnn"}}
+    with pytest.raises(JobError, match="no step cnn to start from"):
+        job(recording, tmp_path, ("epie",), **refused)
 
 
 def test_a_refinement_that_explains_less_is_not_kept(recording, tmp_path, monkeypatch):

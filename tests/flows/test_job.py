@@ -271,7 +271,7 @@ def test_glob_stands_for_every_file_with_its_own_name(tmp_path):
     assert [dataset.name for dataset in job.datasets] == ["s1", "s2"]
 
 
-@pytest.mark.parametrize("what", ["path", "mask", "link", "output"])
+@pytest.mark.parametrize("what", ["path", "mask", "link", "output", "network", "positions"])
 def test_paths_cannot_leave_the_roots_that_a_facility_sets(tmp_path, monkeypatch, what):
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
@@ -279,14 +279,18 @@ def test_paths_cannot_leave_the_roots_that_a_facility_sets(tmp_path, monkeypatch
     for folder in (inside, outside):
         (folder / "a.h5").touch()
         np.save(folder / "m.npy", np.eye(4))
+        np.save(folder / "p.npy", np.zeros((4, 2)))
     (inside / "link.h5").symlink_to(outside / "a.h5")
-    text = GOOD + "    detectors: [{name: d, mask: m.npy}]\n"
+    files = "{network: m.npy, positions: p.npy}"
+    text = GOOD + f"    detectors: [{{name: d, mask: m.npy}}]\n    cnn: {files}\n"
     monkeypatch.setenv("PHASEMILL_ROOTS", f"{tmp_path / 'elsewhere'}:{inside}")
     (inside / "job.yaml").write_text(text)
     assert read_job(inside / "job.yaml").datasets[0].name == "a"
     change = {
         "path": ("a.h5", "../outside/a.h5"),
-        "mask": ("m.npy", str(outside / "m.npy")),
+        "mask": ("mask: m.npy", f"mask: {outside / 'm.npy'}"),
+        "network": ("network: m.npy", f"network: {outside / 'm.npy'}"),
+        "positions": ("p.npy", str(outside / "p.npy")),
         "link": ("a.h5", "link.h5"),
         "output": ("output: out", "output: /tmp/../etc"),
     }[what]

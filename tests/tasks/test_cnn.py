@@ -75,3 +75,21 @@ def test_settings_of_the_job_reach_the_step(tmp_path):
     assert settings.parameters["network"] == shipped.parameters["network"]
     with pytest.raises(ValueError, match="stride"):
         Dataset(path="a.h5", cnn={"stride": 0})
+    timed = chosen_cnn(Dataset(path="a.h5", cnn={"minutes": 2}))
+    assert timed.parameters["network"]["minutes"] == 2
+    assert "steps" not in timed.parameters["network"]
+
+
+def test_a_training_for_a_probe_may_be_given_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.train.Recipe", partial(Recipe, validation_patterns=32, patterns=4))
+    asked = []
+
+    def within(network, lessons, recipe, minutes, device):
+        asked.append(minutes)
+        return replace(recipe, steps=1)
+
+    monkeypatch.setattr("tasks.train.steps_within", within)
+    probe = focused_probe().astype(np.complex64)
+    settings = NetworkSettings(train="always", minutes=3.0)
+    make_network(settings, probe, 20_000.0, tmp_path / "n.safetensors")
+    assert asked == [3.0]

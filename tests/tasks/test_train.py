@@ -54,6 +54,14 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(tmp_path):
     assert again.card == whole.card
 
 
+def test_rate_and_patience_are_those_asked_for():
+    settings = TrainSettings(probe=focused_probe(), doses=(2e4, 2e4), steps=1)
+    told = replace(settings, learning_rate=1e-4, patience=2)
+    recipes = [train_network(one).card["recipe"] for one in (settings, told)]
+    assert [one["learning_rate"] for one in recipes] == [3e-3, 1e-4]
+    assert [one["patience"] for one in recipes] == [8, 2]
+
+
 def test_the_ridge_is_fitted_at_once():
     done = train_network(TrainSettings("ridge", focused_probe(16, 4), (2e4, 2e4)))
     assert done.card["validation"]["correlation"] > 0.6

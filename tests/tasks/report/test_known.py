@@ -19,6 +19,13 @@ def test_object_grids_are_images_and_complex_ones_are_not():
     assert known.image_names(found) == ["epie_phase", "none"]
 
 
+def test_a_probe_that_was_found_is_shown_and_its_landscape_is_no_image():
+    real = xr.DataArray(np.eye(4), dims=("y_found", "x_found"))
+    lines = xr.DataArray(np.eye(4), dims=("probe_aberration", "probe_point"))
+    found = xr.Dataset({"found_probe_amplitude": real, "probe_misfit": lines})
+    assert known.image_names(found) == ["found_probe_amplitude"]
+
+
 def test_a_detector_of_the_job_is_a_virtual_detector(results):
     kind = known.kind_of("virtual_haadf", results["virtual_bf"])
     assert kind.section == known.VIRTUAL
