@@ -207,7 +207,7 @@ def phase_options(
 
 def halved(dataset: Dataset) -> set[str]:
     """Steps that are made again from each half: those asked for, and what they start from."""
-    wanted = set(dataset.frc.methods)
+    wanted: set[str] = set(dataset.frc.methods)
     starts_there = "epie" in wanted and dataset.epie.start != "flat"
     return wanted | {"cnn"} if starts_there else wanted
 

@@ -88,9 +88,8 @@ def _see_slab(
     events, geometry, grid = scene(Path(work))
     roots, chosen = roots_of(events, grid, slab)
     first, end = events.rows(slab)
-    places = scan_places(events, geometry, settings.positions)
-    places = (axis[first:end][chosen] for axis in places)
-    at = probe_positions(grid, geometry, tuple(places)) - facts["origin"]
+    y, x = (axis[first:end][chosen] for axis in scan_places(events, geometry, settings.positions))
+    at = probe_positions(grid, geometry, (y, x)) - facts["origin"]
     phase, probe = read_array(aside, PHASE), read_array(aside, PROBE)
     misfit = np.full(chosen.shape, np.nan)
     misfit[chosen] = scan_misfits(roots, phase, at, probe, facts["electrons"])
@@ -106,8 +105,8 @@ def _improve(
     torch.set_num_threads(1)
     events, geometry, grid = scene(Path(work))
     chosen = ~events.unusable() & on_stride(events.scan_shape, settings.stride)
-    places = (axis[chosen] for axis in scan_places(events, geometry, settings.positions))
-    at = probe_positions(grid, geometry, tuple(places)) - facts["origin"]
+    y, x = (axis[chosen] for axis in scan_places(events, geometry, settings.positions))
+    at = probe_positions(grid, geometry, (y, x)) - facts["origin"]
     phase, probe = read_array(aside, PHASE), read_array(aside, PROBE)
     write_array(
         aside, PHASE, improved(phase, scores, at, probe, facts["electrons"], torch_device())

@@ -75,10 +75,14 @@ class PatternGrid:
     @property
     def offset(self) -> tuple[float, float]:
         """Where the disk's centre lies from the zero frequency, (y, x) [binned px]."""
+        return self.offset_of(self.center)
+
+    def offset_of(self, place: tuple[float, float]) -> tuple[float, float]:
+        """Where a place (row, col) of the detector lies from the zero frequency [binned px]."""
         along = dense.bin_centres(self.window, self.detector_shape)
         away = [
             (middle - pixels[self.side // 2]) / self.bin
-            for middle, pixels in zip(self.center, along, strict=True)
+            for middle, pixels in zip(place, along, strict=True)
         ]
         return (away[1], away[0]) if self.flip else (away[0], away[1])
 
@@ -92,8 +96,12 @@ class PatternGrid:
     @property
     def tilt(self) -> np.ndarray:
         """(side, side) complex128: what a probe is multiplied by that has its disk on a pixel."""
+        return self.tilt_by(self.offset)
+
+    def tilt_by(self, away: tuple[float, float]) -> np.ndarray:
+        """(side, side) complex128: what moves a disk by so many binned pixels (y, x)."""
         across = 2j * np.pi * (np.arange(self.side) - self.side // 2) / self.side
-        y, x = (np.exp(across * away) for away in self.offset)
+        y, x = (np.exp(across * one) for one in away)
         return y[:, None] * x
 
     def measured(self) -> np.ndarray:
@@ -303,41 +311,6 @@ def with_electrons(wave: np.ndarray, electrons: float) -> np.ndarray:
     """
     probe = scipy.fft.fftshift(scipy.fft.ifft2(wave, norm="ortho"))
     return probe * np.sqrt(electrons / np.sum(np.abs(probe) ** 2))
-
-
-def given_probe(grid: PatternGrid, probe: np.ndarray, electrons: float) -> np.ndarray:
-    """A probe that was measured, tilted to where the disk lies on the grid.
-
-    Parameters
-    ----------
-    grid : PatternGrid
-        Of the dataset.
-    probe : (side, side) or (side · bin, side · bin) complex
-        In real space, centred on the pixel of half its side, its disk on the zero frequency. One
-        for patterns that are not binned has the same pixels, and its middle is taken.
-    electrons : float
-        Σ|probe|² [e].
-
-    Returns
-    -------
-    (side, side) complex128
-        The same, with so many electrons.
-
-    Raises
-    ------
-    PatternError
-        If it is not on the grid.
-    """
-    if probe.shape == (grid.side * grid.bin,) * 2:
-        low = (grid.bin * grid.side) // 2 - grid.side // 2
-        probe = probe[low : low + grid.side, low : low + grid.side]
-    if probe.shape != (grid.side, grid.side):
-        raise PatternError(
-            f"probe: the file holds {probe.shape[0]} x {probe.shape[1]} pixels, patterns have "
-            f"{grid.side} x {grid.side} of {grid.sampling:.4g} Å; give a probe on that grid, or "
-            f"epie: {{side: {probe.shape[0]}}}."
-        )
-    return probe * grid.tilt * np.sqrt(electrons / np.sum(np.abs(probe) ** 2))
 
 
 def _binned(grid: PatternGrid, frame: np.ndarray) -> np.ndarray:

@@ -170,6 +170,7 @@ def _recovered(
         },
         "calibration_had": before.nonzero(),
         "sampling_angstrom": grid.sampling,
+        "edge_rad_per_angstrom": scale.tolist(),
     }  # fmt: skip
     one = calibration["calibration"]
     one["aberrations"] = _table(lens, found / scale, spread / scale)

@@ -6,8 +6,6 @@ import numpy as np
 import xarray as xr
 
 from models.aberrations import CARTESIAN
-from models.probe_family import edge_scale
-from tasks.calibrate import read_calibration
 from tasks.labelled import Variable, labelled, pixel_axis, probe_phase
 from tasks.starting_probe import FOUND
 from tasks.store import layout
@@ -39,11 +37,10 @@ def probe_variables(work: Path, manifest: Manifest) -> xr.Dataset:
     wave = read_array(folder, FOUND)
     side, sampling = wave.shape[0], manifest.summary["sampling_angstrom"]
     probe = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(wave), norm="ortho"))
-    geometry, _, _ = read_calibration(work, "probe")
     landscape = read_array(folder, "landscape")
     middle = landscape.shape[-1] // 2
     away = landscape[:, 0] - landscape[:, 0, middle, None]
-    away *= edge_scale(geometry.wavelength, geometry.semiangle)[:, None]
+    away *= np.array(manifest.summary["edge_rad_per_angstrom"])[: len(away), None]
     dims, size = ("y_found", "x_found"), np.abs(probe).astype(np.float32)
     what = "probe found from the patterns"
     variables: dict[str, Variable] = {

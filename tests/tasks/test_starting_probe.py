@@ -5,8 +5,8 @@ import pytest
 
 from models.aberrations import Aberrations, phase_shift
 from models.geometry import Geometry
-from tasks.patterns import PatternError, PatternGrid, given_probe, modelled_probe, with_electrons
-from tasks.starting_probe import moved_wave, probe_grid
+from tasks.patterns import PatternError, PatternGrid, modelled_probe, with_electrons
+from tasks.starting_probe import given_probe, moved_wave, probe_grid
 
 LENS = Aberrations(C10=60.0, C12=15.0, phi12=0.4, C21=900.0, phi21=-0.5)
 
@@ -54,6 +54,6 @@ def test_of_a_probe_for_patterns_that_are_not_binned_the_middle_is_taken():
     wide = np.zeros((128, 128), complex)
     wide[50:78, 50:78] = np.random.default_rng(0).normal(size=(28, 28))
     inner = wide[48:80, 48:80]
-    np.testing.assert_allclose(given_probe(grid, wide, 9.0), given_probe(grid, inner, 9.0))
+    np.testing.assert_array_equal(given_probe(grid, wide), given_probe(grid, inner))
     with pytest.raises(PatternError, match="64 x 64 pixels, patterns have 32 x 32"):
-        given_probe(grid, wide[32:96, 32:96], 9.0)
+        given_probe(grid, wide[32:96, 32:96])
