@@ -6,7 +6,7 @@ The figures are peaks of resident memory that units of work were measured to add
 from dataclasses import dataclass
 
 import psutil
-from distributed import Client
+from distributed import Client, get_worker
 from distributed.system import MEMORY_LIMIT
 
 from tasks.device import COUNTS_AT_ONCE, device_room
@@ -21,6 +21,9 @@ INGEST_PER_EVENT = 12
 REDUCE_PER_EVENT, REDUCE_PER_VALUE = 6, 4
 SSB_PER_POSITION, SSB_GATHERED_PER_POSITION = 600, 800
 DPC_PER_POSITION = 350
+CALIBRATE, CALIBRATE_PER_POSITION = 170 << 20, 100
+"""Frequencies of all pixels, trials and images of parts of the disk, however large the scan is; and
+a block of pixels, its transforms and their power."""
 DEVICE_REDUCE_PER_EVENT, DEVICE_REDUCE_PER_VALUE = 4, 6
 """Indices as they are read; counts of each bin, and of some classes of pixels beside them."""
 DEVICE_SSB_PER_COUNT, DEVICE_SSB_PER_POSITION = 28, 80
@@ -70,7 +73,10 @@ def demands(
     values = slab_positions * pixels
     on_device = DEVICE_REDUCE_PER_EVENT * slab_events + DEVICE_REDUCE_PER_VALUE * values
     unit = int(REDUCE_PER_EVENT * slab_events + REDUCE_PER_VALUE * values)
-    found = [Demand("reduce", unit, device=int(on_device))]
+    found = [
+        Demand("reduce", unit, device=int(on_device)),
+        Demand("calibrate", CALIBRATE + CALIBRATE_PER_POSITION * positions),
+    ]
     if "dpc" in steps:
         found.append(Demand("dpc", 0, DPC_PER_POSITION * positions))
     if "ssb" in steps:
@@ -105,6 +111,17 @@ def room_on_device(client: Client | None) -> int | None:
         return device_room()
     room = client.submit(device_room, pure=False).result()
     return None if room is None else room // max(1, *client.nthreads().values())
+
+
+def room_of_this_unit() -> int:
+    """Bytes that a unit may still take that runs already, in a worker or in this process."""
+    try:
+        worker = get_worker()
+    except ValueError:
+        return room_here()
+    limit = worker.memory_manager.memory_limit or MEMORY_LIMIT
+    used = psutil.Process().memory_info().rss
+    return max(0, min(room_here(), int(USABLE * limit) - used))
 
 
 def room_here() -> int:

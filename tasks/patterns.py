@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-import psutil
 import scipy.fft
 
 from gpu_kernels.pixel_plan import window_bins
@@ -19,6 +18,7 @@ from models.aberrations import Aberrations, phase_shift
 from models.geometry import Geometry
 from models.probe import aperture, probe_width
 from tasks import dense
+from tasks.memory import room_of_this_unit
 from tasks.store.events import EventStore
 
 ROOM_FOCUSED = 14.0
@@ -26,7 +26,7 @@ ROOM_FOCUSED = 14.0
 ROOM_DEFOCUSED = 1.5
 """Room for a defocused one, in widths of its geometric shadow."""
 SHARE_OF_MEMORY = 0.6
-"""Part of the memory that is free, which patterns may take."""
+"""Part of the memory that a unit may take, which patterns may have."""
 COUNTS = (np.uint8, np.uint16)
 
 
@@ -198,7 +198,7 @@ def read_patterns(events: EventStore, grid: PatternGrid, chosen: np.ndarray) -> 
     PatternError
         If they would not fit into memory, or a pixel holds more than 65,535 electrons.
     """
-    size, free = int(chosen.sum()) * grid.side**2, psutil.virtual_memory().available
+    size, free = int(chosen.sum()) * grid.side**2, room_of_this_unit()
     for dtype in COUNTS:
         needed = size * np.dtype(dtype).itemsize
         if needed > SHARE_OF_MEMORY * free:

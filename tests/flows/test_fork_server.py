@@ -11,6 +11,7 @@ import pytest
 
 from flows.clusters import cluster
 from flows.worker_options import WorkerOptions
+from tasks.units import run_units
 
 NIGHT = """
 import time
@@ -38,6 +39,32 @@ def test_workers_have_loaded_their_work_and_know_the_environment_of_their_night(
         (found,) = client.run(loaded).values()
     assert found == (True, "1", "yes")
     assert {**os.environ, **before} == dict(os.environ)
+
+
+def threads_of_parent():
+    return psutil.Process(os.getppid()).num_threads()
+
+
+def test_process_that_is_forked_has_no_thread_that_could_hold_a_lock():
+    with cluster("local", WorkerOptions(count=1)) as client:
+        assert set(client.run(threads_of_parent).values()) == {1}
+
+
+def kill_parent_once(number, mark):
+    if not os.path.exists(mark):
+        with open(mark, "w") as file:
+            file.write("killed")
+        os.kill(os.getppid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.timeout(60)
+def test_units_go_on_when_the_process_that_is_forked_is_killed(tmp_path):
+    units = [(number, str(tmp_path / "mark")) for number in range(20)]
+    with cluster("local", WorkerOptions(count=2)) as client:
+        assert run_units("s", kill_parent_once, units, client) == list(range(20))
+    with cluster("local", WorkerOptions(count=1)) as client:
+        assert run_units("s", kill_parent_once, units, client) == list(range(20))
 
 
 @pytest.mark.timeout(60)

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from flows.clusters import cluster
+from flows.worker_options import WorkerOptions
 from tasks import memory
 from tasks.ingest import EVENTS_PER_SLAB, slab_rows_for
 from tasks.memory import Demand, MemoryPlanError, demands, refuse_what_cannot_fit, room_of_unit
@@ -31,8 +33,9 @@ def test_row_that_does_not_fit_is_refused_with_its_numbers():
 def test_demand_grows_with_the_scan_and_names_the_steps_that_were_asked_for():
     small = demands(512**2, 20_000, 8e6, 784, ("virtual", "ssb"))
     large = demands(4096**2, 20_000, 8e6, 784, ("virtual", "ssb"))
-    assert [one.step for one in small] == ["reduce", "ssb"]
-    assert large[1].unit == 64 * small[1].unit
+    assert [one.step for one in small] == ["reduce", "calibrate", "ssb"]
+    assert large[2].unit == 64 * small[2].unit
+    assert small[1].unit < large[1].unit < 64 * small[1].unit
     assert large[0] == small[0]
 
 
@@ -61,4 +64,15 @@ def test_what_does_not_fit_on_a_gpu_is_refused_with_its_numbers(monkeypatch):
     refuse_what_cannot_fit([Demand(one.step, 0, device=one.device) for one in needed], None)
     monkeypatch.setattr(memory, "device_room", lambda: GIB)
     with pytest.raises(MemoryPlanError, match=r"ssb needs 2.12 GiB on a GPU .* 1.00 GiB are free"):
-        refuse_what_cannot_fit([Demand("ssb", 0, device=needed[1].device)], None)
+        refuse_what_cannot_fit([Demand("ssb", 0, device=needed[2].device)], None)
+
+
+def room_of_unit_there():
+    return memory.room_of_this_unit()
+
+
+def test_unit_that_runs_knows_what_its_worker_has_left():
+    with cluster("local", WorkerOptions(count=1, memory_gib=0.5)) as client:
+        room = client.submit(room_of_unit_there).result()
+    assert 0 < room < 0.75 * 0.5 * GIB
+    assert memory.room_of_this_unit() == pytest.approx(memory.room_here(), abs=GIB / 4)
