@@ -16,7 +16,8 @@ import numpy as np
 import scipy.fft
 import torch
 
-from gpu_kernels.epie import Epie, epie
+from gpu_kernels.epie import epie
+from gpu_kernels.epie_settings import Epie
 from gpu_kernels.frc import fourier_ring_correlation
 from gpu_kernels.stitch import stitch
 from models.forward import central, lit_support, unit_probe

@@ -20,7 +20,8 @@ import numpy as np
 from scipy.ndimage import fourier_shift
 from scipy.signal import fftconvolve
 
-from gpu_kernels.epie import Epie, epie
+from gpu_kernels.epie import epie
+from gpu_kernels.epie_settings import Epie
 from models.specimens import build_specimen
 
 PIXEL, STEP_PX, ROWS, BORDER = 0.286, 0.87, 64, 20

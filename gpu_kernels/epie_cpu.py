@@ -69,6 +69,19 @@ class CpuEngine:
             float(doubt),
         )  # fmt: skip
 
+    def state(self) -> tuple[np.ndarray, ...]:
+        """Copies of what rounds change, for ``restore``."""
+        return tuple(one.copy() for one in (self._obj, self._velocity, self._spectrum))
+
+    def restore(self, state: tuple[np.ndarray, ...]) -> None:
+        """Go back to an earlier state."""
+        for one, was in zip((self._obj, self._velocity, self._spectrum), state, strict=True):
+            one[:] = was
+
+    def rest(self) -> None:
+        """Forget the object's last changes."""
+        self._velocity[:] = 0
+
     def position_steps(self, chosen: np.ndarray) -> np.ndarray:
         """(chosen, 2) float64: Gauss-Newton steps [px]."""
         steps = np.zeros((chosen.size, 2))

@@ -92,6 +92,18 @@ class GpuEngine:
             _launch(add_kernel, self._side**2, self._spectrum, change, probe_step / batch.size)
         return total
 
+    def state(self) -> tuple[Array, ...]:
+        """Copies of what rounds change, for ``restore``."""
+        return tuple(_copy(one) for one in (self._obj, self._velocity, self._spectrum))
+
+    def restore(self, state: tuple[Array, ...]) -> None:
+        """Go back to an earlier state."""
+        self._obj, self._velocity, self._spectrum = (_copy(one) for one in state)
+
+    def rest(self) -> None:
+        """Forget the object's last changes."""
+        self._velocity = device_zeros(self._shape, np.complex64)
+
     def position_steps(self, chosen: np.ndarray) -> np.ndarray:
         """(chosen, 2) float64: Gauss-Newton steps [px]."""
         most = max(1, WAVES_AT_ONCE // self._side**2)
@@ -190,6 +202,12 @@ def _stretches(patterns: int) -> int:
 
 def _launch(kernel, threads: int, *arguments) -> None:
     kernel[max(1, -(-threads // THREADS_PER_BLOCK)), THREADS_PER_BLOCK](*arguments)
+
+
+def _copy(array: Array) -> Array:
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return array.copy()
+    return to_device(to_host(array))
 
 
 def _transform(waves: Array, inverse: bool = False) -> Array:

@@ -11,7 +11,8 @@ from typing import Any
 import zarr
 from distributed import Client
 
-from gpu_kernels.epie import SEQUENTIAL, Epie, epie
+from gpu_kernels.epie import epie
+from gpu_kernels.epie_settings import BATCHES, SEQUENTIAL, Epie
 from tasks.device import on_device
 from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
 from tasks.epie_start import identity_of_start, start_of
@@ -40,7 +41,7 @@ def algorithm(method: str, given: dict[str, Any]) -> Epie:
     """
     names = {one.name for one in fields(Epie)}
     own = {name: given[name] for name in names & given.keys() if given[name] is not None}
-    return replace(SEQUENTIAL if method == "sequential" else Epie(), **own)
+    return replace(SEQUENTIAL if method == "sequential" else BATCHES, **own)
 
 
 def reconstruct(

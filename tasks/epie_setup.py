@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gpu_kernels.epie import Epie, EpieResult
+from gpu_kernels.epie import EpieResult
+from gpu_kernels.epie_settings import Epie
 from tasks.array_files import ArrayFile
 from tasks.calibrate import read_calibration
 from tasks.object_image import along_scan

@@ -13,7 +13,8 @@ import numpy as np
 import scipy.fft
 
 from benchmarks.gpu import bench
-from gpu_kernels.epie import Epie, epie
+from gpu_kernels.epie import epie
+from gpu_kernels.epie_settings import Epie
 
 SIDE, ROWS, ROUNDS = (16, 4, 1) if bench.tiny() else (32, 256, 50)
 SMALL = 4 if bench.tiny() else 24

@@ -88,7 +88,7 @@ def test_iterative_reconstruction_explains_the_patterns_better_in_every_round(
         f"  - path: {shared_data / 'rotavirus' / 'rotavirus_events.h5'}\n"
         "    name: part\n    voltage_kv: 300\n    semiangle_mrad: 1.03\n"
         "    scan_step_angstrom: 31.25\n    steps: [epie]\n"
-        "    epie: {window: [60, 110, 30, 80], iterations: 25}\n"
+        "    epie: {window: [60, 110, 30, 80], iterations: 40}\n"
     )
     run_night(read_job(tmp_path / "job.yaml"), [], False, Console(quiet=True), True)
     found = xr.open_zarr(tmp_path / "out" / "part" / "results.zarr", chunks=None)

@@ -1,12 +1,16 @@
 """ePIE equals its equations on both sides, and finds what made the patterns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gpu_kernels import epie_gpu
 from gpu_kernels.counted_root import counted_root, root_gain
-from gpu_kernels.epie import Epie, epie, illumination
+from gpu_kernels.epie import epie, illumination
 from gpu_kernels.epie_gauge import settle
+from gpu_kernels.epie_rounds import Rounds
+from gpu_kernels.epie_settings import Epie
 
 SIDE = 16
 
@@ -168,6 +172,29 @@ def test_stops_when_noise_alone_is_left(scan):
     assert told == [
         (number, residual, found.noise) for number, residual in enumerate(found.residuals, 1)
     ]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_round_that_overshot_is_made_again(large_twin, scan, monkeypatch, seed):
+    counts, positions, probe, *_ = scan
+    hasty = Epie(iterations=16, batch_size=36, object_step=1.6, momentum=0.97, probe_step=0.5)
+    found = epie(large_twin(counts), positions, probe, replace(hasty, seed=seed)).residuals
+    assert (np.diff(found) < 0).all()
+    monkeypatch.setattr(Rounds, "_again", lambda self, last, i, order, *now: now)
+    left = epie(large_twin(counts), positions, probe, replace(hasty, seed=seed)).residuals
+    rise = np.flatnonzero(np.diff(left) > 0)[0]
+    np.testing.assert_array_equal(found[: rise + 1], left[: rise + 1])
+    assert found[-1] < left[-1]
+
+
+def test_both_sides_step_back_alike(twin, scan):
+    counts, positions, probe = scan[0][:4], scan[1][:4], scan[2]
+    hasty = Epie(iterations=4, batch_size=4, object_step=2.0, momentum=0.97)
+    found = epie(twin(counts), positions, probe, hasty)
+    expected = epie(counts, positions, probe, hasty)
+    assert (np.diff(expected.residuals) < 0).all()
+    np.testing.assert_allclose(found.residuals, expected.residuals, rtol=1e-5)
+    np.testing.assert_allclose(found.obj, expected.obj, atol=1e-4)
 
 
 def test_no_batch_is_left_over(scan):

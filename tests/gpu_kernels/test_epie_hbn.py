@@ -7,7 +7,8 @@ the definition, in double precision. Each mistake is one that a reader of record
 import numpy as np
 import pytest
 
-from gpu_kernels.epie import Epie, epie
+from gpu_kernels.epie import epie
+from gpu_kernels.epie_settings import Epie
 from models.specimens import build_specimen
 
 PIXEL = 0.286
