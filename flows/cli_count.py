@@ -32,14 +32,14 @@ def count(
     ] = None,
     background_sigmas: Annotated[
         float | None,
-        typer.Option(help="Electrons are so many σ of the noise above it.", show_default="4.5"),
+        typer.Option(help="Electrons are so many σ of the noise above it.", show_default="5"),
     ] = None,
     xray_sigmas: Annotated[
         float | None,
         typer.Option(help="X-rays are so many σ of all above the mean.", show_default="175"),
     ] = None,
     background_threshold: Annotated[
-        float | None, typer.Option(help="Known threshold, in place of the fitted one.")
+        float | None, typer.Option(help="Known threshold of a pixel, in place of the fitted ones.")
     ] = None,
     xray_threshold: Annotated[float | None, typer.Option(help="Known threshold of X-rays.")] = None,
     samples: Annotated[

@@ -133,13 +133,14 @@ class CountingOptions(Options):
     dark: str | None = None
     """An .npy file with each pixel's raw value without electrons, subtracted."""
     gain: str | None = None
-    """An .npy file with each pixel's response, divided out."""
-    background_sigmas: float = Field(default=4.5, gt=0)
-    """An electron is this many standard deviations of the noise above its mean (fitted)."""
+    """An .npy file with each pixel's response, divided out before neighbours are compared."""
+    background_sigmas: float = Field(default=5.0, gt=0)
+    """An electron is this many standard deviations of the noise above its mean (fitted), its pixel
+    alone or four pixels of a square together."""
     xray_sigmas: float = Field(default=175.0, gt=0)
     """An X-ray is this many standard deviations of all values above their mean."""
     background_threshold: float | None = None
-    """Known threshold of electrons, in place of the fitted one."""
+    """Known threshold of a pixel less its dark level, in place of the fitted ones."""
     xray_threshold: float | None = None
     """Known threshold of X-rays."""
     samples: int = Field(default=64, ge=1, le=100_000)

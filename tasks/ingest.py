@@ -27,7 +27,7 @@ from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.store.source import Source, state_of
 from tasks.units import run_units
 
-VERSION = 3
+VERSION = 4
 EVENTS_PER_SLAB = 8_000_000
 """32 MB of indices: some 0.1 s of work, and little memory on each worker."""
 NARROW_FRAME = 1 << 16

@@ -1,9 +1,11 @@
 """Thresholds between noise, electrons and X-rays, from the values of some raw frames.
 
 Most pixels of a frame are hit by nothing, so the values have a sharp peak of noise. A Gaussian is
-fitted to it; what is some of its standard deviations above its mean is no noise. X-rays are what
-lies many standard deviations of all values above the mean of all (the rule of the 4D Camera's own
-counting, P. Ercius et al., Microsc. Microanal. 30, 903 (2024)).
+fitted to it; what is some of its standard deviations above its mean is no noise. So it is for the
+sums of four pixels in a square, whose noise is fitted by itself: it is twice that of a pixel only
+where the noise of neighbours is independent. X-rays are what lies many standard deviations of all
+values above the mean of all (the rule of the 4D Camera's own counting, P. Ercius et al., Microsc.
+Microanal. 30, 903 (2024)).
 """
 
 from collections.abc import Iterable
@@ -12,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import curve_fit
 
-LOWEST, HIGHEST = -(1 << 15), 1 << 17
-"""Corrected values outside are counted at the ends."""
+LOWEST, HIGHEST = -(1 << 15), 1 << 18
+"""Values, and sums of four, outside are counted at the ends."""
 PEAK = 0.02
 """Bins above this part of the highest make up the peak of noise."""
 
@@ -24,9 +26,12 @@ class NoiseError(ValueError):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Between which corrected values a pixel may be an electron, and where they come from."""
+    """Between which values a pixel may be an electron, and where they come from."""
 
     background: float
+    """Of a pixel alone."""
+    block: float
+    """Of four pixels in a square together; infinite where that of a pixel was known."""
     xray: float
     mean: float
     """Of all sampled values."""
@@ -34,6 +39,13 @@ class Thresholds:
     noise_mean: float
     """Of the fitted Gaussian; the sampled mean where no fit was needed."""
     noise_std: float
+    block_std: float
+    """Of the Gaussian fitted to sums of four; 0 where no fit was needed."""
+
+    @property
+    def pedestal(self) -> float:
+        """What a pixel that nothing hits shows; 0 where that was not fitted."""
+        return self.noise_mean if self.block_std > 0 else 0.0
 
 
 def thresholds_of(
@@ -43,12 +55,12 @@ def thresholds_of(
     background: float | None = None,
     xray: float | None = None,
 ) -> Thresholds:
-    """Find the thresholds of corrected frames.
+    """Find the thresholds of frames less their dark levels.
 
     Parameters
     ----------
     frames : iterable of (rows, cols) float32
-        Corrected values of some frames; taken one at a time.
+        Values of some frames; taken one at a time.
     background_sigmas : float
         Standard deviations of the noise.
     xray_sigmas : float
@@ -66,22 +78,26 @@ def thresholds_of(
         If a fit is needed and the values have no peak that a Gaussian describes, or the threshold
         for X-rays is not above that of the background.
     """
-    histogram = np.zeros(HIGHEST - LOWEST + 1, np.int64)
+    pixels, blocks = (np.zeros(HIGHEST - LOWEST + 1, np.int64) for _ in range(2))
     total, squares, count = 0.0, 0.0, 0
     for frame in frames:
         count, total = count + frame.size, total + float(frame.sum(dtype=np.float64))
         squares += float(np.square(frame, dtype=np.float64).sum())
-        bins = np.clip(np.rint(frame), LOWEST, HIGHEST).astype(np.int32).ravel() - LOWEST
-        histogram += np.bincount(bins, minlength=histogram.size)
+        if background is None:
+            _tally(pixels, frame)
+            _tally(blocks, _sums_of_four(frame))
     if not count:
         raise NoiseError("no frame to take thresholds from")
     mean = total / count
     std = float(np.sqrt(max(0.0, squares / count - mean**2)))
-    noise = (mean, std) if background is not None else _fitted(histogram)
+    noise, block, block_std = (mean, std), np.inf, 0.0
+    if background is None:
+        noise, (block_mean, block_std) = _fitted(pixels), _fitted(blocks)
+        background = noise[0] + background_sigmas * noise[1]
+        block = block_mean + background_sigmas * block_std
     found = Thresholds(
-        noise[0] + background_sigmas * noise[1] if background is None else background,
-        mean + xray_sigmas * std if xray is None else xray,
-        mean, std, *noise,
+        background, block, mean + xray_sigmas * std if xray is None else xray,
+        mean, std, *noise, block_std,
     )  # fmt: skip
     if not found.background < found.xray:
         raise NoiseError(
@@ -89,6 +105,21 @@ def thresholds_of(
             f"{found.background:.4g}"
         )
     return found
+
+
+def _tally(histogram: np.ndarray, values: np.ndarray) -> None:
+    bins = np.rint(values.ravel()).astype(np.int32)
+    bins -= LOWEST
+    np.clip(bins, 0, histogram.size - 1, out=bins)
+    counted = np.bincount(bins)
+    histogram[: counted.size] += counted
+
+
+def _sums_of_four(frame: np.ndarray) -> np.ndarray:
+    """Sums of 2 x 2 pixels, each pixel in one of them."""
+    rows, cols = (n // 2 * 2 for n in frame.shape)
+    pairs = frame[0:rows:2, :cols] + frame[1:rows:2, :cols]
+    return pairs[:, ::2] + pairs[:, 1::2]
 
 
 def _fitted(histogram: np.ndarray) -> tuple[float, float]:

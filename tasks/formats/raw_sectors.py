@@ -36,8 +36,8 @@ class Counting:
     dark: ArrayFile | None = None
     """Raw values without electrons."""
     gain: ArrayFile | None = None
-    """Response of each pixel, by which it is divided."""
-    background_sigmas: float = 4.5
+    """Response of each pixel, which makes neighbours comparable."""
+    background_sigmas: float = 5.0
     xray_sigmas: float = 175.0
     background_threshold: float | None = None
     """Known threshold, in place of the fitted one."""
@@ -108,7 +108,8 @@ class RawRecording(Recording):
     @property
     def _levels(self) -> Levels:
         found = self._thresholds
-        return _levels(self.path, self.counting, found.background, found.xray)
+        thresholds = found.background, found.xray, found.block, found.pedestal
+        return _levels(self.path, self.counting, *thresholds)
 
     def _read(self, first: int, last: int) -> EventBlock:
         if state_of_scan(scan_files(self.path)) != self._files:
@@ -148,15 +149,11 @@ class RawRecording(Recording):
         if not size:
             raise RecordingError(f"{self.path}: every frame has lost a sector.")
         drawn = np.sort(np.random.default_rng(told.seed).choice(whole, size, replace=False))
-        free = _levels(self.path, told, -np.inf, np.inf)
-        corrected = (
-            (raw - free.dark) * free.factor
-            for some in self._raw(drawn)
-            for raw in some.astype(np.float32)
-        )
+        dark = _levels(self.path, told, -np.inf, np.inf, np.inf, 0.0).dark
+        values = (raw - dark for some in self._raw(drawn) for raw in some.astype(np.float32))
         try:
             self._thresholds: Thresholds = thresholds_of(
-                corrected, told.background_sigmas, told.xray_sigmas,
+                values, told.background_sigmas, told.xray_sigmas,
                 told.background_threshold, told.xray_threshold,
             )  # fmt: skip
         except NoiseError as error:
@@ -171,18 +168,21 @@ class RawRecording(Recording):
         self.events_per_position_estimate = electrons / some.size * per_position
         self.metadata = {f"electron_counting/{k}": v for k, v in self._described(size).items()}
         self.metadata["scan_number"] = scan.scan_number
+        four = f" (or {found.block:.4g} as the sum of a square of four)"
         self.notes.append(
-            f"electrons were counted: raw values, less dark and over gain where these were given, "
-            f"between {found.background:.4g} and {found.xray:.4g} and above those of their "
-            f"neighbours; thresholds from {size} frames, noise {found.noise_mean:.4g} ± "
-            f"{found.noise_std:.3g}"
+            f"electrons were counted: raw values, less dark where it was given, above "
+            f"{found.background:.4g}{four if told.background_threshold is None else ''}, below "
+            f"{found.xray:.4g} and above their neighbours; thresholds from {size} frames, noise "
+            f"{found.noise_mean:.4g} ± {found.noise_std:.3g}"
         )
 
     def _described(self, size: int) -> dict[str, Any]:
         """The thresholds by the names that stempy's files have for them."""
         found, told = self._thresholds, self.counting
-        return {
-            "threshold_calculated": told.background_threshold is None,
+        fitted = told.background_threshold is None
+        blocks = {"block_threshold": found.block, "block_optimized_std_dev": found.block_std}
+        return (blocks if fitted else {}) | {
+            "threshold_calculated": fitted,
             "background_threshold": found.background,
             "x_ray_threshold": found.xray,
             "number_of_samples": size,
@@ -209,14 +209,16 @@ class RawRecording(Recording):
 
 
 @lru_cache(maxsize=4)
-def _levels(path: str, counting: Counting, background: float, xray: float) -> Levels:
+def _levels(
+    path: str, counting: Counting, background: float, xray: float, block: float, pedestal: float
+) -> Levels:
     """Levels of each pixel; a worker finds them once for all its reads."""
     try:
         dark, gain = (
             np.full(SHAPE, default, np.float32) if file is None else file.read(read_reference)
             for file, default in ((counting.dark, 0.0), (counting.gain, 1.0))
         )
-        return levels_of(dark, gain, background, xray)
+        return levels_of(dark, gain, background, xray, block, pedestal)
     except ArrayFileError as error:
         raise RecordingError(str(error)) from error
     except ValueError as error:

@@ -33,9 +33,11 @@ def scene():
     return [raw_frame(one, dark, ones, CAMERA, rng) for one in truth], truth, dark
 
 
-def counted_alone(frame, background=30.0, xray=500.0):
-    flat = levels_of(np.zeros(frame.shape), np.ones(frame.shape), background, xray)
-    return count_frames(frame[None], flat)[1].tolist()
+def counted_alone(frame, gain=None):
+    gain = np.ones(frame.shape) if gain is None else gain
+    return count_frames(frame[None], levels_of(np.zeros(frame.shape), gain, 30.0, 500.0))[
+        1
+    ].tolist()
 
 
 @pytest.mark.parametrize("kind", [5, 4])
@@ -113,14 +115,16 @@ def test_thresholds_are_the_same_on_every_run_and_follow_the_seed(scene, tmp_pat
     assert found[0]["electron_counting/seed"] == 1
 
 
-def test_gain_is_divided_out(scene, events_of, tmp_path):
+def test_gain_makes_neighbours_comparable(scene, events_of, tmp_path):
     frames = scene[0][:4]
     gain = np.where(np.indices((SIDE, SIDE))[1] % 2, 2.0, 1.0)
     np.save(tmp_path / "gain.npy", gain)
-    write_sector_files(tmp_path / "raw", [f * gain.astype(np.uint16) for f in frames], (2, 2))
+    frames = [frame * gain.astype(np.uint16) for frame in frames]
+    write_sector_files(tmp_path / "raw", frames, (2, 2))
     reference = ArrayFile.at(str(tmp_path / "gain.npy"), read_reference)
     recording = open_recording(tmp_path / "raw", counting=Counting(gain=reference, **KNOWN))
-    assert events_of(recording) == [counted_alone(frame) for frame in frames]
+    assert events_of(recording) == [counted_alone(frame, gain) for frame in frames]
+    assert events_of(recording) != [counted_alone(frame) for frame in frames]
 
 
 def test_a_dropped_column_is_the_last_of_each_row(scene, events_of, tmp_path):
