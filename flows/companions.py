@@ -1,14 +1,18 @@
-"""A dataset's keys from the file beside its recording; what the job says itself always wins."""
+"""A dataset's keys from its recording or a file beside it; what the job says itself always wins."""
 
 from pathlib import Path
 from typing import Any
 
 from flows.places import fault
 from flows.roots import refusal
+from tasks.fetch import is_remote
 from tasks.formats.companion import read_companion
+from tasks.formats.own_metadata import own_metadata
 from tasks.formats.recording import RecordingError
 
-KEY = "metadata"
+KEY, TOLD_BY = "metadata", "told_by"
+NEEDED = ("voltage_kv", "semiangle_mrad", "scan_step_angstrom")
+"""Keys that a file can give."""
 
 
 def completed(
@@ -18,7 +22,7 @@ def completed(
     number: int,
     faults: list[str],
 ) -> dict[str, Any]:
-    """Fill what a dataset leaves open from its companion file.
+    """Fill what a dataset leaves open from its companion file, then from its recording.
 
     Parameters
     ----------
@@ -32,18 +36,36 @@ def completed(
     Returns
     -------
     dict
-        With the full path of the companion, and the keys that it gives.
+        With the full path of the companion, the keys that the files give, and the name of the file
+        that gave each.
     """
+    unsaid = {name for name in NEEDED if entry.get(name) is None} | {TOLD_BY}
+    entry = {name: value for name, value in entry.items() if name not in unsaid}
     told = entry.get(KEY)
-    if not isinstance(told, str) or not told:
+    if isinstance(told, str) and told:
+        recording = Path(str(entry.get("path", "")))
+        full = (folder / Path(told.replace("{name}", recording.stem)).expanduser()).resolve()
+        entry[KEY] = str(full)
+        if refusal(str(full)) is None:  # else the check of all paths says so
+            try:
+                entry = _filled(entry, read_companion(str(full)).keys, full.name)
+            except (RecordingError, OSError) as error:
+                faults.append(fault(lines, ("datasets", number, KEY), str(error)))
+    return _from_recording(entry)
+
+
+def _from_recording(entry: dict[str, Any]) -> dict[str, Any]:
+    path = entry.get("path")
+    if all(name in entry for name in NEEDED) or not isinstance(path, str) or not path:
         return entry
-    recording = Path(str(entry.get("path", "")))
-    path = str((folder / Path(told.replace("{name}", recording.stem)).expanduser()).resolve())
-    if refusal(path) is not None:  # the check of all paths says so
-        return entry | {KEY: path}
-    try:
-        found = read_companion(path).keys
-    except (RecordingError, OSError) as error:
-        faults.append(fault(lines, ("datasets", number, KEY), str(error)))
-        return entry | {KEY: path}
-    return found | {name: value for name, value in entry.items() if value is not None} | {KEY: path}
+    if is_remote(path) or refusal(path) is not None or not Path(path).exists():
+        return entry
+    found = own_metadata(path)
+    return entry if found is None else _filled(entry, found.keys, Path(path).name)
+
+
+def _filled(entry: dict[str, Any], found: dict[str, Any], name: str) -> dict[str, Any]:
+    new = {key: value for key, value in found.items() if key not in entry}
+    if not new:
+        return entry
+    return entry | new | {TOLD_BY: entry.get(TOLD_BY, {}) | dict.fromkeys(new, name)}

@@ -85,7 +85,10 @@ class Dataset(Options):
     metadata: str | None = Field(default=None, examples=["scan147_HAADF.dm4", "{name}.dm4"])
     """A file beside the recording that says `voltage_kv`, `semiangle_mrad` or
     `scan_step_angstrom` where the job does not: an image of the same scan, in any format that
-    rosettasciio reads. `{name}` stands for the recording's name without its suffix."""
+    rosettasciio reads. `{name}` stands for the recording's name without its suffix. What it leaves
+    open is taken from the recording itself, where that says it."""
+    told_by: dict[str, str] = Field(default={}, examples=[{"voltage_kv": "scan147_HAADF.dm4"}])
+    """Which file gave a key that the job leaves open: filled in as the job is read."""
     scan_rotation_deg: Degrees | None = Field(default=None, examples=[-9])
     """Angle that turns the detector's axes to the scan's [°]; absent: fitted."""
     flip: bool | None = Field(default=None, examples=[False])

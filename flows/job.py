@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from flows.companions import completed
+from flows.companions import NEEDED, completed
 from flows.dataset import Dataset
 from flows.job_model import Job
 from flows.options import MIRROR, CnnOptions, CountingOptions, EpieOptions
@@ -225,11 +225,7 @@ def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> li
                 )
             )
         seen[dataset.name] = dataset.path
-        needed = [
-            key
-            for key in ("voltage_kv", "semiangle_mrad", "scan_step_angstrom")
-            if getattr(dataset, key) is None
-        ]
+        needed = [key for key in NEEDED if getattr(dataset, key) is None]
         if needed:
             faults.append(
                 fault(

@@ -264,8 +264,11 @@ def gather(
             work, manifest.step, list(IMAGES_OF.get(manifest.step, ()))
         ).items():
             images[one] = (image, manifest.step, manifest.parameters)
+    calibration = found["calibration"]
+    for key, file in (job.get("told_by") or {}).items():
+        calibration[key] = calibration[key] | {"origin": f"from {file}"}
     return Gathered(
-        name, source, events, geometry, found["calibration"],
+        name, source, events, geometry, calibration,
         found["quality"] + _data_flags(events) + _reduction_flags(reduction) + flags
         + [{"flag": "tuned", "level": "ok", "text": text} for text in tuned],
         work, reduced, reduced_variables(work, reduced, reduction), iterative, images, job, steps,

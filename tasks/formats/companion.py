@@ -87,6 +87,30 @@ def read_companion(path: str) -> Companion:
     RecordingError
         If it cannot be read, or says nothing of the microscope.
     """
+    signals = readable_signals(path)
+    found = max(signals, key=lambda s: (len(s["data"].shape) == 2, np.prod(s["data"].shape)))
+    companion = companion_of(path, instrument_of(found), axes_of(found))
+    if not companion.keys:
+        raise RecordingError(
+            f"{path}: it says neither voltage nor convergence angle nor the size of its pixels"
+        )
+    return companion
+
+
+def companion_of(path: str, tem: dict[str, Any], axes: list[dict[str, Any]]) -> Companion:
+    """Gather what is said of the TEM, by hyperspy's names, and of two axes with scale and units."""
+    energy, angle = (positive(tem.get(name)) for name in ("beam_energy", "convergence_angle"))
+    return Companion(path, energy, angle, *_pixels(axes))
+
+
+def readable_signals(path: str) -> list[dict[str, Any]]:
+    """Signals of a file, by the first of rosettasciio's readers for its suffix that can read it.
+
+    Raises
+    ------
+    RecordingError
+        If none can.
+    """
     suffix = Path(path).suffix.lower().lstrip(".")
     readers = [p for p in IO_PLUGINS if suffix in (e.lower() for e in p["file_extensions"])]
     if not Path(path).is_file():
@@ -96,38 +120,16 @@ def read_companion(path: str) -> Companion:
             f"{path}: rosettasciio reads no file with the suffix .{suffix}; .dm4, .dm3, .emd, .ser "
             "and .hspy are the usual ones"
         )
-    signals, why = _signals(path, readers)
-    if not signals:
-        raise RecordingError(f"{path}: it cannot be read as metadata ({why})")
-    found = max(signals, key=lambda s: (len(s["data"].shape) == 2, np.prod(s["data"].shape)))
-    tem = _instrument(found)
-    step, shape = _pixels(found)
-    companion = Companion(
-        path,
-        _positive(tem.get("beam_energy")),
-        _positive(tem.get("convergence_angle")),
-        step,
-        shape,
-    )
-    if not companion.keys:
-        raise RecordingError(
-            f"{path}: it says neither voltage nor convergence angle nor the size of its pixels"
-        )
-    return companion
-
-
-def _signals(path: str, readers: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
-    """Signals of a file, by the first of some readers that can read it, or why none can."""
     why = "no reader for it"
     for plugin in readers:
         try:
-            return import_module(plugin["api"]).file_reader(path, lazy=True), ""
+            return import_module(plugin["api"]).file_reader(path, lazy=True)
         except Exception as error:  # its readers raise whatever their formats bring
             why = f"{plugin['name']}: {type(error).__name__}: {first_line(error)}"
-    return [], why
+    raise RecordingError(f"{path}: it cannot be read as metadata ({why})")
 
 
-def _instrument(signal: dict[str, Any]) -> dict[str, Any]:
+def instrument_of(signal: dict[str, Any]) -> dict[str, Any]:
     """What is known of the TEM, also where the reader only says which of its tags hold it."""
     instruments = signal.get("metadata", {}).get("Acquisition_instrument", {})
     found = dict(instruments.get("TEM", {}))
@@ -139,6 +141,23 @@ def _instrument(signal: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def axes_of(signal: dict[str, Any], navigate: bool | None = None) -> list[dict[str, Any]]:
+    """Axes in the order of the array; all, or those that are navigated or not."""
+    axes = sorted(signal.get("axes", []), key=lambda axis: axis.get("index_in_array", 0))
+    return [a for a in axes if navigate is None or bool(a.get("navigate")) == navigate]
+
+
+def length_in_angstrom(unit: str) -> float | None:
+    """How many Å a unit of length is, by the names that files have for it."""
+    return IN_ANGSTROM.get(unit)
+
+
+def positive(value: Any) -> float | None:
+    """A number above zero, None for anything else."""
+    usable = isinstance(value, int | float | np.number) and np.isfinite(value) and value > 0
+    return float(value) if usable else None
+
+
 def _at(tree: Any, names: list[str]) -> Iterator[Any]:
     for name in names:
         if not isinstance(tree, dict) or name not in tree:
@@ -147,20 +166,16 @@ def _at(tree: Any, names: list[str]) -> Iterator[Any]:
     yield tree
 
 
-def _pixels(signal: dict[str, Any]) -> tuple[tuple[float, float] | None, tuple[int, int] | None]:
+def _pixels(
+    axes: list[dict[str, Any]],
+) -> tuple[tuple[float, float] | None, tuple[int, int] | None]:
     """Size of an image's pixels [Å] and its shape; None where it has no length."""
-    axes = sorted(signal.get("axes", []), key=lambda axis: axis.get("index_in_array", 0))
     if len(axes) != 2:
         return None, None
     shape = tuple(int(axis["size"]) for axis in axes)
-    units = [IN_ANGSTROM.get(str(axis.get("units"))) for axis in axes]
-    steps = [_positive(axis.get("scale")) for axis in axes]
+    units = [length_in_angstrom(str(axis.get("units"))) for axis in axes]
+    steps = [positive(axis.get("scale")) for axis in axes]
     if None in units or None in steps:
         return None, shape  # type: ignore[return-value]
     lengths = (float(f"{s * u:.{SIGNIFICANT}g}") for s, u in zip(steps, units, strict=True))  # type: ignore[operator]
     return tuple(lengths), shape  # type: ignore[return-value]
-
-
-def _positive(value: Any) -> float | None:
-    usable = isinstance(value, int | float | np.number) and np.isfinite(value) and value > 0
-    return float(value) if usable else None

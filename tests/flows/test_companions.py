@@ -12,19 +12,23 @@ from tasks.simulation import small_simulation
 
 
 def write_image(path, shape=(24, 24), step_nm=0.04):
+    return write_signal(path, np.zeros(shape), [(name, step_nm, "nm", False) for name in "yx"])
+
+
+def write_signal(path, data, told):
     axes = [
-        {"name": name, "size": size, "scale": step_nm, "offset": 0.0, "units": "nm",
-         "navigate": False, "_type": "UniformDataAxis", "is_binned": False}
-        for name, size in zip("yx", shape, strict=True)
+        {"name": name, "size": size, "scale": scale, "offset": 0.0, "units": units,
+         "navigate": navigate, "_type": "UniformDataAxis", "is_binned": False}
+        for size, (name, scale, units, navigate) in zip(data.shape, told, strict=True)
     ]  # fmt: skip
     tem = {"beam_energy": 80.0, "convergence_angle": 25.0}
     signal = {
-        "data": np.zeros(shape), "axes": axes, "original_metadata": {},
+        "data": data, "axes": axes, "original_metadata": {},
         "attributes": {"_lazy": False, "ragged": False}, "learning_results": {},
         "metadata": {"General": {"title": "HAADF"}, "Acquisition_instrument": {"TEM": tem}},
         "package_info": {}, "models": {}, "tmp_parameters": {},
     }  # fmt: skip
-    hspy.file_writer(str(path), signal)
+    hspy.file_writer(str(path), signal, show_progressbar=False)
     return path
 
 
@@ -83,3 +87,40 @@ def test_companion_outside_of_the_roots_is_not_opened(folder, monkeypatch, tmp_p
     given = {"voltage_kv": 80, "semiangle_mrad": 25, "scan_step_angstrom": 0.4}
     with pytest.raises(JobError, match="outside of the folders that jobs may use"):
         job(folder, metadata=str(elsewhere), **given)
+
+
+def with_patterns(path, axes):
+    """Frames of a hyperspy signal that knows its microscope."""
+    frames = np.random.default_rng(0).poisson(2.0, (8, 8, 32, 32)).astype("u2")
+    y, x = np.indices((32, 32)) - 15.5
+    frames *= np.hypot(y, x) < 9
+    write_signal(path, frames, axes)
+
+
+def test_recording_gives_what_job_and_companion_leave_open_and_the_report_says_so(tmp_path):
+    scan = [("y", 0.04, "nm", True), ("x", 0.05, "nm", True)]
+    with_patterns(tmp_path / "scan1.hspy", [*scan, ("ky", 1, "mrad", False), ("kx", 1, "", False)])
+    write_image(tmp_path / "image.hspy", shape=(8, 8))
+    own = {"path": "scan1.hspy", "semiangle_mrad": 20, "metadata": None}
+    (dataset,) = job(tmp_path, **own).datasets
+    assert dataset.scan_step_angstrom == pytest.approx((0.4, 0.5))
+    assert dataset.semiangle_mrad == 20
+    files = {"voltage_kv": "scan1.hspy", "scan_step_angstrom": "scan1.hspy"}
+    assert dataset.told_by == files
+    (beside,) = job(tmp_path, path="scan1.hspy", metadata="image.hspy").datasets
+    assert beside.told_by == dict.fromkeys([*files, "semiangle_mrad"], "image.hspy")
+
+    given = {"flip": False, "aberrations": {}, "scan_rotation_deg": 0, "steps": ["virtual"]}
+    row = mill(job(tmp_path, **own, **given))
+    assert row["status"] == "ok", row["reason"]
+    page = (tmp_path / "out" / "scan1" / "report.html").read_text(encoding="utf-8")
+    assert page.count("from scan1.hspy") == 2
+
+
+def test_recording_outside_of_the_roots_is_not_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("PHASEMILL_ROOTS", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr("flows.companions.own_metadata", lambda _: 1 / 0)
+    (tmp_path / "scan1.hspy").write_bytes(b"anything")
+    with pytest.raises(JobError, match="outside of the folders"):
+        job(tmp_path, path="scan1.hspy", metadata=None, scan_step_angstrom=1, semiangle_mrad=20,
+            voltage_kv=None)  # fmt: skip
