@@ -23,7 +23,7 @@ def folder(tmp_path):
     dataset = {
         "path": str(tmp_path / "scan.h5"), "name": "scan", "voltage_kv": 80, "semiangle_mrad": 25,
         "scan_step_angstrom": [0.4, 0.35], "flip": False, "aberrations": {"C10": 40},
-        "scan_rotation_deg": -9, "dense": {"bin": 2}, "steps": ["virtual", "dpc", "ssb"],
+        "scan_rotation_deg": -9, "dense": {"bin": 1}, "steps": ["virtual", "dpc", "ssb"],
     }  # fmt: skip
     job = {"output": str(tmp_path / "out"), "cluster": "threads", "datasets": [dataset]}
     run_night(check_job(job, "job", tmp_path), [], False, Console(quiet=True), True)
@@ -38,4 +38,11 @@ def test_page_runs_from_top_to_bottom(folder):
     assert np.isfinite(names["found"].phase).all()
     assert np.isfinite(names["phase_of_dpc"]).all()
     assert (folder.parent / "phase.ome.tif").exists()
-    assert len(BLOCKS) == 6
+    assert names["bright_field"].sum() > names["dark_field"].sum() > 0
+    assert np.nanmax(np.abs(names["com_rows"])) < names["disk"].radius
+    assert 0 < names["fitted"].misfit < 2
+    made, stitched = names["made"], names["stitched"]
+    assert made.residuals[-1] < made.residuals[0]
+    assert np.isfinite(made.obj).all()
+    assert np.isfinite(stitched.image).mean() > 0.2
+    assert len(BLOCKS) == 11
