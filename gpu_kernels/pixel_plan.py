@@ -108,10 +108,9 @@ def plan_pixels(
     disk = np.zeros(pixels, np.uint8) if com_mask is None else com_mask.ravel().astype(bool)
     rings = np.zeros(pixels, np.int64) if radial_bin is None else radial_bin.ravel()
     # The ring is the first key, so that neighbouring classes are of the same or the next ring.
-    keys = np.vstack([rings, flat_masks]).T.astype(np.int32)
-    unique, label = np.unique(keys, axis=0, return_inverse=True)
-    if len(unique) >= MOST:
-        raise ValueError(f"{len(unique)} classes of pixels, at most {MOST - 1}; use wider rings")
+    label, example = _classes([rings, *flat_masks])
+    if example.size >= MOST:
+        raise ValueError(f"{example.size} classes of pixels, at most {MOST - 1}; use wider rings")
     bins, size = np.zeros(pixels, np.uint16), 0
     if dense_bin is not None:
         size = dense_size
@@ -120,10 +119,10 @@ def plan_pixels(
         bins = np.where(dense_bin.ravel() < 0, size, dense_bin.ravel()).astype(np.uint16)
     return PixelPlan(
         detector_shape=(rows, cols),
-        label=label.ravel().astype(np.uint8 if len(unique) <= 1 << 8 else np.uint16),
-        classes=len(unique),
-        members=unique[:, 1:].T.astype(bool),
-        rings=unique[:, 0].astype(np.int64),
+        label=label.astype(np.uint8 if example.size <= 1 << 8 else np.uint16),
+        classes=example.size,
+        members=flat_masks[:, example].astype(bool),
+        rings=rings[example].astype(np.int64),
         ring_count=0 if radial_bin is None else int(rings.max()) + 1,
         disk=disk.astype(np.uint8),
         dense_bin=bins,
@@ -131,6 +130,20 @@ def plan_pixels(
         with_masks=masks is not None,
         with_disk=com_mask is not None,
     )
+
+
+def _classes(keys: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Number the pixels by their keys, in the order of the keys, and give a pixel of each number.
+
+    Key after key, each time with the numbers that there are: nothing has to be sorted.
+    """
+    label = np.zeros(keys[0].size, np.int64)
+    for key in keys:
+        joined = label * (int(key.max()) + 1) + key
+        label = (np.cumsum(np.bincount(joined) > 0) - 1)[joined]
+    example = np.empty(int(label.max()) + 1, np.int64)
+    example[label] = np.arange(label.size)
+    return label, example
 
 
 def radii(detector_shape: tuple[int, int], center: tuple[float, float]) -> np.ndarray:
