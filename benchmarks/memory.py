@@ -84,6 +84,10 @@ def costs(folder: Path, sizes: list[float]) -> None:
         for events in counts
     ]
     print(f"{'all without *':<24}" + "".join(f"{value:14.2f}" for value in moving))
+    if len(counts) > 1:
+        few, many = counts[-2:]
+        grown = (moving[-1] * many - moving[-2] * few) / (many - few)
+        print(f"each further electron from {few:,} on: {grown:.2f} ns")
     fixed = [sum(table[step][events] for step in FIXED) for events in counts]
     print(f"{'* [s of CPU]':<24}" + "".join(f"{value:14.2f}" for value in fixed))
     middle = (max(moving) + min(moving)) / 2
@@ -103,20 +107,23 @@ def cost_of_steps(path: Path) -> dict[str, float]:
     from flows.job import check_job
 
     spent: dict[str, float] = defaultdict(float)
+    inner = [0.0]  # of steps that run inside of others, which it is taken from
 
     def timed(function):
         def call(*args, **options):
-            start = time.process_time()
+            start, before, inner[0] = time.process_time(), inner[0], 0.0
             try:
                 return function(*args, **options)
             finally:
-                spent[function.__name__] += time.process_time() - start
+                took = time.process_time() - start
+                spent[function.__name__] += took - inner[0]
+                inner[0] = before + took
 
         return call
 
     for name in ("take_fingerprint", "ingest_recording", "measure_bright_field_disk",
-                 "reduce_events", "calibrate_microscope", "measure_resolution",
-                 "publish_results"):  # fmt: skip
+                 "reduce_events", "calibrate_microscope", "make_halves",
+                 "measure_resolution", "publish_results"):  # fmt: skip
         setattr(reprocess, name, timed(getattr(reprocess, name)))
     for name, function in reprocess.retrieve_phase.items():
         reprocess.retrieve_phase[name] = timed(function)

@@ -21,9 +21,10 @@ INGEST_PER_EVENT = 12
 REDUCE_PER_EVENT, REDUCE_PER_VALUE = 6, 4
 SSB_PER_POSITION, SSB_GATHERED_PER_POSITION = 600, 800
 DPC_PER_POSITION = 350
-CALIBRATE, CALIBRATE_PER_POSITION = 170 << 20, 100
-"""Frequencies of all pixels, trials and images of parts of the disk, however large the scan is; and
-a block of pixels, its transforms and their power."""
+CALIBRATE, CALIBRATE_PER_POSITION = 30 << 20, 100
+"""Trials and images of parts of the disk; and a block of pixels, its transforms and their power."""
+CALIBRATE_PER_VALUE, FREQUENCIES = 48, 4000
+"""The strongest frequencies of all pixels, as they are gathered, sorted and scaled."""
 DEVICE_REDUCE_PER_EVENT, DEVICE_REDUCE_PER_VALUE = 4, 6
 """Indices as they are read; counts of each bin, and of some classes of pixels beside them."""
 DEVICE_SSB_PER_COUNT, DEVICE_SSB_PER_POSITION = 28, 80
@@ -75,7 +76,12 @@ def demands(
     unit = int(REDUCE_PER_EVENT * slab_events + REDUCE_PER_VALUE * values)
     found = [
         Demand("reduce", unit, device=int(on_device)),
-        Demand("calibrate", CALIBRATE + CALIBRATE_PER_POSITION * positions),
+        Demand(
+            "calibrate",
+            CALIBRATE
+            + CALIBRATE_PER_POSITION * positions
+            + CALIBRATE_PER_VALUE * pixels * min(FREQUENCIES, positions // 2),
+        ),
     ]
     if "dpc" in steps:
         found.append(Demand("dpc", 0, DPC_PER_POSITION * positions))
