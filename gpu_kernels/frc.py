@@ -5,7 +5,7 @@ J. Microsc. 127 (1982) 127; van Heel, Ultramicroscopy 21 (1987) 95). Between ima
 halves of the electrons it measures signal against noise and needs no reference.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -106,11 +106,20 @@ class Resolution:
     gaps: tuple[tuple[float, float], ...] = ()
     """Frequencies (from, to) in between where it is below: a perfect lattice has no signal between
     its reflections, and a curve that is held to them all would end at the first."""
+    spread: tuple[float, float] = (0.0, 0.0)
+    """Where a curve would fall that lies lower, or higher, by its standard deviation
+    [1/length of a pixel]: what counting noise leaves open of ``frequency``."""
 
     @property
     def length(self) -> float:
         """1/frequency, the resolution; infinite where there is none."""
-        return 1 / self.frequency if self.frequency > 0 else float("inf")
+        return _length(self.frequency)
+
+    @property
+    def lengths(self) -> tuple[float, float]:
+        """Finest and coarsest resolution within the spread; infinite where there is none."""
+        low, high = self.spread
+        return _length(high), _length(low)
 
 
 def fourier_ring_correlation(
@@ -206,7 +215,8 @@ def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
     Returns
     -------
     Resolution
-        Interpolated between rings.
+        Interpolated between rings. Its spread is that of one standard deviation of the curve, which
+        is ``sigma`` (1 − FRC²), for what is correlated scatters less.
     """
     value, sigma = curve.smoothed()
     limit = curve.threshold(threshold)
@@ -214,8 +224,25 @@ def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
     known[0] = False
     if not known.any():
         return Resolution(0.0, limited=False)
-    value, doubt = np.where(known, value, -1.0), np.where(known, sigma, 0.0)
-    doubt *= norm.isf(FALSE_ALARM / known.sum())
+    value, sigma = np.where(known, value, -1.0), np.where(known, sigma, 0.0)
+    doubt = sigma * norm.isf(FALSE_ALARM / known.sum())
+    own = sigma * (1 - np.clip(value, -1, 1) ** 2)
+    found, *others = (
+        _end_of(curve.frequency, known, value + shift, doubt, limit) for shift in (0, -own, own)
+    )
+    # A lower curve never ends later, but for a stretch behind a gap that only it has.
+    low, high = (one.frequency for one in others)
+    return replace(found, spread=(min(low, found.frequency), max(high, found.frequency)))
+
+
+def _end_of(
+    frequency: np.ndarray,
+    known: np.ndarray,
+    value: np.ndarray,
+    doubt: np.ndarray,
+    limit: np.ndarray,
+) -> Resolution:
+    """Up to where a smoothed curve, known in some rings, lies above a threshold."""
     above = known & (value > limit)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]]).astype(np.int8)))
     stretches: list[tuple[int, int]] = []
@@ -227,12 +254,12 @@ def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
         return Resolution(0.0, limited=False)
     last = int(np.flatnonzero(known)[-1])
     ends = [
-        float(curve.frequency[last])
+        float(frequency[last])
         if stop > last
-        else _crossing(curve.frequency, np.where(known, value - limit, np.nan), stop)
+        else _crossing(frequency, np.where(known, value - limit, np.nan), stop)
         for _, stop in stretches
     ]
-    begins = [float(curve.frequency[start]) for start, _ in stretches]
+    begins = [float(frequency[start]) for start, _ in stretches]
     gaps = tuple(zip(ends[:-1], begins[1:], strict=True))
     return Resolution(ends[-1], stretches[-1][1] > last, gaps)
 
@@ -280,6 +307,10 @@ def _window(shape: tuple[int, int], name: str, xp: Any) -> Array:
         return xp.ones(shape)
     rows, cols = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) for n in shape)
     return xp.asarray(rows[:, None] * cols)
+
+
+def _length(frequency: float) -> float:
+    return 1 / frequency if frequency > 0 else float("inf")
 
 
 def _over_three(values: np.ndarray) -> np.ndarray:

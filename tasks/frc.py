@@ -39,7 +39,7 @@ from tasks.store.halves import publish_halves
 from tasks.store.publish import Manifest, published
 from tasks.units import stage
 
-VERSION = 3
+VERSION = 4
 CURVES = "curves.zarr"
 BAND_LIMITED = ("virtual", "dpc", "ssb")
 """Methods whose images hold nothing beyond 2 k0, whatever the scan step."""
@@ -138,7 +138,9 @@ def read_curves(work: Path) -> xr.Dataset:
     xarray.Dataset
         ``<image>`` over ``frequency`` [1/Å], NaN in rings that hold nothing, with the attributes
         ``resolution_angstrom`` (at the chosen ``threshold``), ``resolutions_angstrom`` by
-        threshold, ``at_limit`` (the image resolves this much or more) and ``gaps`` [1/Å] likewise;
+        threshold, ``spread_angstrom`` (finest and coarsest within one standard deviation, None for
+        no resolution), ``at_limit`` (the image resolves this much or more) and ``gaps`` [1/Å]
+        likewise;
         ``<image>_snr``, the spectral signal-to-noise ratio of the image from all electrons;
         ``threshold_half_bit``; and along the frequencies ``pixels``, those of each ring, and
         ``sigma``, the spread of noise alone. Images on another grid have an axis of their
@@ -278,13 +280,14 @@ def _variables(
     """A curve with its axis and what follows from it; ``grid`` ends the names of its axis."""
     name, step = image.name, image.step
     found = {threshold: resolution(curve, threshold) for threshold in THRESHOLDS}
-    lengths = {t: one.length if one.frequency else None for t, one in found.items()}
+    lengths = {t: _finite(one.length) for t, one in found.items()}
     facts = {
         "kind": "frc",
         "step": step,
         "threshold": settings.threshold,
         "resolution_angstrom": lengths[settings.threshold],
         "resolutions_angstrom": lengths,
+        "spread_angstrom": {t: [_finite(end) for end in one.lengths] for t, one in found.items()},
         "at_limit": {t: one.limited for t, one in found.items()},
         "gaps": {t: [list(gap) for gap in one.gaps] for t, one in found.items()},
     }
@@ -307,3 +310,7 @@ def _variables(
         key: xr.Variable(f"frequency{grid}", values, {"long_name": words, "units": units} | more)
         for key, (values, words, units, more) in rows.items()
     }
+
+
+def _finite(length: float) -> float | None:
+    return length if np.isfinite(length) else None

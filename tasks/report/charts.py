@@ -15,6 +15,8 @@ from tasks.report.scales import number, round_ticks
 WIDTH, HEIGHT = 380, 250
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 44
 MOST_POINTS = 400
+LABEL, CHARACTER = 27, 6.5
+"""Room left of the axis for its name, and for each character of its ticks."""
 STYLES = 6
 """Line styles that the page's style sheet knows."""
 
@@ -83,8 +85,8 @@ def curves(
             *_ticks(axes),
             _bars(axes, *bars) if bars else "",
             *(f'<path class="line {s.style}" d="{_line(axes, s)}"/>' for s in series),
-            f'<path class="axis" d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>',
-            _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_label, "middle", "label"),
+            f'<path class="axis" d="M{axes.left:.1f} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>',
+            _text((axes.left + WIDTH - RIGHT) / 2, HEIGHT - 8, x_label, "middle", "label"),
             f'<g transform="translate(13 {(HEIGHT - BOTTOM + TOP) / 2}) rotate(-90)">',
             _text(0, 0, y_label, "middle", "label"),
             "</g></svg>",
@@ -117,9 +119,20 @@ class _Axes:
     y_low: float
     y_high: float
 
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Places along y and what is written there."""
+        return [(at, number(_clean(at))) for at in round_ticks(self.y_low, self.y_high, 4)]
+
+    @property
+    def left(self) -> float:
+        """Where the axis stands: as far in as its longest tick needs."""
+        longest = max((len(text) for _, text in self.ticks), default=0)
+        return max(LEFT, LABEL + CHARACTER * longest)
+
     def across(self, x: Any) -> np.ndarray:
         share = (np.asarray(x, dtype=float) - self.x_low) / (self.x_high - self.x_low)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
+        return self.left + share * (WIDTH - self.left - RIGHT)
 
     def down(self, y: Any) -> np.ndarray:
         share = (np.asarray(y, dtype=float) - self.y_low) / (self.y_high - self.y_low)
@@ -132,10 +145,11 @@ def _ticks(axes: _Axes) -> Iterator[str]:
         x = float(axes.across(tick))
         yield f'<path class="grid" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}"/>'
         yield _text(x, HEIGHT - BOTTOM + 17, number(_clean(tick)), "middle")
-    for tick in round_ticks(axes.y_low, axes.y_high, 4):
+    left = axes.left
+    for tick, text in axes.ticks:
         y = float(axes.down(tick))
-        yield f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
-        yield _text(LEFT - 7, y + 4, number(_clean(tick)), "end")
+        yield f'<path class="grid" d="M{left:.1f} {y:.1f}H{WIDTH - RIGHT}"/>'
+        yield _text(left - 7, y + 4, text, "end")
 
 
 def _bars(axes: _Axes, edges: np.ndarray, heights: np.ndarray) -> str:

@@ -86,8 +86,8 @@ def residual_chart(results: xr.Dataset) -> Chart | None:
         legend=tuple(legend),
         caption=(
             "Good: falls in every round and levels off near counting noise; well above it, "
-            "positions, probe or calibration are wrong, or the specimen is thick; rising, the "
-            "steps are too large."
+            "positions, probe or calibration are wrong, or the specimen is thick; far below it, "
+            "free positions or a free probe follow the noise; rising, the steps are too large."
         ),
         note=f"Σ (√n − its expectation)² / Σ n over all counts n: "
         f"{number(values[-1], 3)} in the last round",

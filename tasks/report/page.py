@@ -146,7 +146,7 @@ def key_facts(
         if isinstance(dose.get(key), int | float):
             facts.append((name, f"{rounded(dose[key])} {unit}"))
     if frc is not None and (stated := stated_curve(frc)) is not None:
-        facts.append(("Resolution (FRC)", resolution_label(frc[stated])))
+        facts.append(("Resolution (FRC)", resolution_label(frc[stated], spread=False)))
     return facts
 
 

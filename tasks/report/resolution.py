@@ -60,6 +60,11 @@ def resolution_table(frc: xr.Dataset | None) -> ResolutionTable | None:
     )
     notes = []
     cells = [cell for _, row in rows for cell in row]
+    if any("–" in cell for cell in cells):
+        notes.append(
+            "In brackets: where the curve would cross if it lay higher or lower by its standard "
+            "deviation, which is what counting noise leaves open of the number."
+        )
     if any("≤" in cell for cell in cells):
         notes.append(
             "≤: the curve is above the threshold in its last ring, so the image resolves this much "
@@ -73,15 +78,29 @@ def resolution_table(frc: xr.Dataset | None) -> ResolutionTable | None:
     return ResolutionTable(tuple(heading for _, heading in COLUMNS), rows, tuple(notes))
 
 
-def resolution_label(curve: xr.DataArray, threshold: str | None = None) -> str:
-    """Resolution at a threshold, or at the one that the job chose, as people read it."""
+def resolution_label(curve: xr.DataArray, threshold: str | None = None, spread: bool = True) -> str:
+    """Resolution at a threshold, or at the one that the job chose, as people read it.
+
+    Parameters
+    ----------
+    curve : DataArray
+        With the attributes of ``tasks.frc.read_curves``.
+    threshold : str, optional
+        Its key.
+    spread : bool
+        Also say what counting noise leaves open.
+    """
     threshold = str(threshold or curve.attrs.get("threshold", "0.143"))
     length = _mapping(curve.attrs.get("resolutions_angstrom")).get(threshold)
     if not isinstance(length, int | float) or not np.isfinite(length):
         return "—"
     limited = _mapping(curve.attrs.get("at_limit")).get(threshold)
     gaps = _mapping(curve.attrs.get("gaps")).get(threshold)
-    return f"{'≤ ' if limited else ''}{number(float(length), 3)} Å{', with gaps' if gaps else ''}"
+    ends = _mapping(curve.attrs.get("spread_angstrom")).get(threshold) if spread else None
+    bound = "≤ " if limited else ""
+    return (
+        f"{bound}{number(float(length), 3)} Å{_spread_label(ends)}{', with gaps' if gaps else ''}"
+    )
 
 
 def stated_curve(frc: xr.Dataset | None) -> str | None:
@@ -209,6 +228,14 @@ def _over(frc: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
         np.asarray(curve[curve.dims[0]].values, float)[1:],
         np.asarray(curve.values, float)[1:],
     )
+
+
+def _spread_label(spread: Any) -> str:
+    """What counting noise leaves open, in brackets; nothing where it is not known or no width."""
+    if not isinstance(spread, list | tuple) or len(spread) != 2:
+        return ""
+    ends = [number(float(end), 3) if isinstance(end, int | float) else "∞" for end in spread]
+    return f" ({ends[0]}–{ends[1]})" if ends[0] != ends[1] else ""
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -167,7 +167,9 @@ def seconds_label(seconds: float) -> str:
 
 
 def plain_unit(unit: str) -> str:
-    """A unit with Å written as the one letter."""
+    """A unit with Å written as the one letter, and a root as a root."""
+    if unit.strip() == "e^(1/2)":
+        return "√e"
     head, slash, tail = unit.strip().rpartition("/")
     return f"{head}{slash}{'Å' if tail in ANGSTROM_NAMES else tail}"
 

@@ -261,3 +261,21 @@ def test_curve_that_hovers_about_the_threshold_ends_where_it_first_falls_below()
     found = resolution(curve)
     assert found.frequency < 0.25
     assert not found.gaps
+
+
+def test_spread_holds_the_truth_as_often_as_a_standard_deviation_does():
+    rng = np.random.default_rng(10)
+    q = np.hypot(*np.meshgrid(*(np.fft.fftfreq(64),) * 2, indexing="ij"))
+    # Signal over noise that passes 1/6, where halves correlate by 1/7, at 0.25 and falls slowly.
+    fall, held, widths = np.sqrt((0.25 / np.maximum(q, 0.02)) ** 3 / 6), 0, []
+    for _ in range(60):
+        signal = np.fft.ifft2(np.fft.fft2(rng.normal(size=q.shape)) * fall).real
+        halves = [signal + rng.normal(size=q.shape) for _ in range(2)]
+        found = resolution(fourier_ring_correlation(*halves))
+        low, high = found.spread
+        assert low <= found.frequency <= high
+        assert found.lengths == (1 / high, 1 / low)
+        held += low <= 0.25 <= high
+        widths.append(high - low)
+    assert 0.55 < held / 60 < 0.95
+    assert 0.02 < np.median(widths) < 0.2

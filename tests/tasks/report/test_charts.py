@@ -56,3 +56,12 @@ def test_histogram_counts_every_value():
         assert counts.sum() == sample.size
         assert 1 <= counts.size <= 61
         assert edges.size == counts.size + 1
+
+
+def test_axis_makes_room_for_its_longest_tick():
+    line = [Series("a", np.arange(3.0), np.array([0.04715, 0.0474, 0.0476]), "s0")]
+    axis = re.search(r'class="axis" d="M([\d.]+) ', curves(line, "x", "y", alt="a"))
+    short = [Series("a", np.arange(3.0), np.arange(3.0), "s0")]
+    before = re.search(r'class="axis" d="M([\d.]+) ', curves(short, "x", "y", alt="a"))
+    assert float(before[1]) == 54
+    assert float(axis[1]) > 60

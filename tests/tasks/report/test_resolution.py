@@ -35,6 +35,16 @@ def test_table_says_what_a_limit_and_a_gap_mean(frc):
     assert resolution_table(frc[["ssb_phase"]]).notes == ()
 
 
+def test_brackets_say_what_counting_noise_leaves_open(frc):
+    curve = frc["ssb_phase"]
+    for spread, said in (([0.74, 0.8123], "0.78 Å (0.74–0.812)"), ([0.74, None], "0.78 Å (0.74–∞)"),
+                         ([0.78, 0.78], "0.78 Å"), ("x", "0.78 Å")):  # fmt: skip
+        curve.attrs["spread_angstrom"] = {"0.143": spread}
+        assert resolution_label(curve) == said
+    curve.attrs["spread_angstrom"] = {"0.143": [0.74, 0.8123]}
+    assert any(note.startswith("In brackets") for note in resolution_table(frc).notes)
+
+
 def test_the_image_that_stands_for_the_dataset_states_its_resolution(frc):
     assert stated_curve(frc) == "ssb_phase"  # and not the finest, which is that of DPC
     assert resolution_of(frc) == 0.78
