@@ -133,7 +133,14 @@ def ingest(
     scan_shape: Annotated[
         tuple[int, int] | None, typer.Option(help="Scan rows and columns, if the file lacks them.")
     ] = None,
+    detector_shape: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Detector rows and columns, if the file leaves them open."),
+    ] = None,
     drop_flyback: Annotated[bool, typer.Option(help="Drop the flyback column.")] = False,
+    drop_outside: Annotated[
+        bool, typer.Option(help="Leave out events outside the detector, and count them.")
+    ] = False,
     threshold: Annotated[
         float | None, typer.Option(help="Counts from this value on are one electron.")
     ] = None,
@@ -148,15 +155,17 @@ def ingest(
     Example: phasemill ingest scan147_electrons.h5 --drop-flyback
     """
     from flows.reprocess import ingest_file
-    from tasks.formats.recording import RecordingError
     from tasks.ingest import ReaderOptions
+    from tasks.memory import MemoryPlanError
 
     options = ReaderOptions(
-        array=array, scan_shape=scan_shape, drop_flyback=drop_flyback, threshold=threshold
-    )
+        array=array, scan_shape=scan_shape, detector_shape=detector_shape,
+        drop_flyback=drop_flyback, threshold=threshold,
+        out_of_range="drop" if drop_outside else "error",
+    )  # fmt: skip
     try:
         facts = ingest_file(path, output, options, console, quiet or as_json)
-    except (RecordingError, OSError) as error:
+    except (ValueError, OSError, MemoryPlanError) as error:
         refuse(str(error), as_json)
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else facts["store"])
     if not as_json:

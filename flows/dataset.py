@@ -1,5 +1,7 @@
 """A dataset of a job: one recording, its microscope, and what is to be made of it."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -181,3 +183,8 @@ class Dataset(Options):
     def known_aberrations(self) -> Aberrations | None:
         """The given aberrations, or None where they are to be fitted."""
         return None if self.aberrations is None else Aberrations(**self.aberrations)
+
+
+def name_of_recording(path: str | Path) -> str:
+    """A dataset's name from that of its file, with what a folder can be called everywhere."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", Path(path).stem).lstrip("._+-")[:100] or "dataset"

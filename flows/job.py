@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from flows.companions import NEEDED, completed
-from flows.dataset import Dataset
+from flows.dataset import Dataset, name_of_recording
 from flows.job_model import Job
 from flows.options import MIRROR, CnnOptions, CountingOptions, EpieOptions
 from flows.places import fault, lines_of, once, place_and_message, repeated_keys, yaml_fault
@@ -174,7 +174,7 @@ def _expanded(
         if awaited or not re.fullmatch(MIRROR, path):
             why = "--watch looks at files" if awaited else "an address has no key, query or user"
             faults.append(fault(lines, ("datasets", number, "path"), f"{why}: {_bare(path)}"))
-        yield {"name": _name_for(path)} | entry
+        yield {"name": name_of_recording(path)} | entry
         return
     full = str(folder / Path(path).expanduser())
     found = [full] if Path(full).exists() else sorted(glob.glob(full, recursive=True))
@@ -192,17 +192,12 @@ def _expanded(
             )
         )
     for one in found:
-        yield {"name": _name_for(one)} | entry | {"path": one}
+        yield {"name": name_of_recording(one)} | entry | {"path": one}
 
 
 def _bare(address: str) -> str:
     """An address without what may be secret in it."""
     return re.sub(r"//[^/@]*@", "//…@", re.sub(r"[?#].*", "?…", address))
-
-
-def _name_for(path: str) -> str:
-    """A dataset's name from that of its file, with what a folder can be called everywhere."""
-    return re.sub(r"[^A-Za-z0-9._+-]", "_", Path(path).stem).lstrip("._+-")[:100] or "dataset"
 
 
 def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:

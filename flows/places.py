@@ -1,11 +1,15 @@
 """Where in a job file a mistake stands: the line of every key, and what is said of it."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from reprlib import Repr
-from typing import Any
+from typing import Any, get_args
 
 import yaml
+from pydantic import BaseModel
 
+from flows.dataset import Dataset
+from flows.job_model import Job
 from flows.options import MIRROR, NAME
 
 SHORT = Repr()
@@ -28,7 +32,7 @@ def place_and_message(item: Any, origins: list[int], lines: dict[tuple, int]) ->
             place = ("defaults", *place[2:])
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
-        message = "this key is not known"
+        message = "this key is not known" + _meant(place)
     elif item["type"] == "missing":
         message = "this key is missing"
     elif item["type"] == "string_pattern_mismatch":
@@ -38,6 +42,27 @@ def place_and_message(item: Any, origins: list[int], lines: dict[tuple, int]) ->
     elif item["type"] not in ("value_error",):
         message += f", found {SHORT.repr(item.get('input'))}"
     return place, message
+
+
+def _meant(place: tuple) -> str:
+    """Which key may have been meant by one that is not known."""
+    model: Any = Dataset if place[0] == "defaults" else Job
+    for part in place[:-1]:
+        if part in getattr(model, "model_fields", {}):
+            model = next(_models(model.model_fields[part].annotation), None)
+    told, heads = str(place[-1]), dict[str, str]()
+    for name in getattr(model, "model_fields", {}):  # units are what is left out most
+        heads.setdefault(name[: len(told)], name)
+    close = get_close_matches(told, heads, n=1)
+    return f"; did you mean {heads[close[0]]}?" if close else ""
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models of keys inside a type, as in ``tuple[Dataset, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def fault(lines: dict[tuple, int], place: tuple, message: str) -> str:

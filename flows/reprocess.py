@@ -12,7 +12,7 @@ from rich.console import Console
 
 from flows.chosen import chosen_cnn, chosen_counting, chosen_epie, chosen_reductions
 from flows.clusters import cluster
-from flows.dataset import STEPS, Dataset
+from flows.dataset import STEPS, Dataset, name_of_recording
 from flows.progress import step_lines
 from flows.step import step
 from tasks import results
@@ -268,14 +268,14 @@ def ingest_file(
     console, quiet
         For progress.
     name : str, optional
-        Of the store's folder; the recording's own name when absent.
+        Of the store's folder; the recording's own name when absent, as in a job.
 
     Returns
     -------
     dict
         Path of the store and the facts that are worth knowing before a job is written.
     """
-    work = output / (name or path.name.split(".")[0])
+    work = output / (name or name_of_recording(path))
     with cluster("local") as client, step_lines(console, quiet):
         source: Source = fingerprint(path, work / "source.json")
         manifest, reused = ingest(source, work, options, client)

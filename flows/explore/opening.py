@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.job import Dataset, read_job
+from flows.dataset import Dataset, name_of_recording
+from flows.job import read_job
 from flows.reprocess import ingest_file, reader_options
 from models.aberrations import Aberrations
 from models.geometry import Geometry
@@ -136,7 +137,7 @@ def _work_folder(
             f"{path}: there is nothing here; give an event store, a dataset's results, a job or a "
             "recording"
         )
-    work = output / path.name.split(".")[0]
+    work = output / name_of_recording(path)
     _ingest(path, work, ReaderOptions(), console)
     return work
 

@@ -59,6 +59,8 @@ def fingerprint(path: Path, remembered: Path) -> Source:
     ------
     ValueError
         If there is nothing to hash: a pipe or device, which would be waited for, or a bare folder.
+    OSError
+        If it is not there or may not be read.
     """
     size, modified = state_of(path)
     try:
@@ -79,6 +81,8 @@ def fingerprint(path: Path, remembered: Path) -> Source:
 
 
 def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file.")
     if not (path.is_file() or path.is_dir()):
         raise ValueError(f"{path}: this is no regular file.")
     if raw := scan_files(path):

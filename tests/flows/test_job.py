@@ -24,8 +24,9 @@ def entry(more: str) -> str:
 
 
 BAD = {
-    "unknown key": (entry("scan_stepp: 1"), r"line 6: .*scan_stepp: this key is not known"),
-    "unknown root key": (GOOD + "clusters: local\n", r"line 6: clusters: this key is not known"),
+    "unknown key": (entry("scan_stepp: 1"), r"line 6: .*; did you mean scan_step_angstrom\?"),
+    "key like no other": (entry("zzz: 1"), r"line 6: .*zzz: this key is not known$"),
+    "unknown root key": (GOOD + "clusters: local\n", r"line 6: .*; did you mean cluster\?"),
     "volts": (GOOD.replace("80,", "80000,"), r"line 2: .*80000 kV is outside.*volts"),
     "negative energy": (GOOD.replace("80,", "-80,"), r"line 2: .*-80 kV is outside"),
     "rad": (GOOD.replace("25}", "0.025}"), r"line 2: .*0.025 mrad is outside.*rad"),
@@ -97,7 +98,7 @@ BAD = {
     "mirror that is a path": (GOOD + "mirror: /data\n", r"line 6: mirror: .*no address of a store"),
     "unknown option": (
         entry("ssb: {sideband: left}"),
-        r"line 6: .*sideband: this key is not known",
+        r"line 6: .*sideband: this key is not known; did you mean sidebands\?",
     ),
     "unknown method": (entry("dpc: {method: magic}"), r"line 6: .*'magic'"),
     "detector without a shape": (entry("detectors: [{name: a}]"), r"line 6: .*inner_mrad and"),
