@@ -30,6 +30,8 @@ class Cost:
     """What a command took."""
 
     code: int = 0
+    process: int = 0
+    """Number of the command's own process."""
     wall: float = 0.0
     """[s]"""
     cpu: dict[int, float] = field(default_factory=dict)
@@ -64,6 +66,7 @@ def watch(command: list[str | Path], memory: bool = True, **options: object) -> 
     cost, start = Cost(), time.perf_counter()
     begun = os.times()
     with subprocess.Popen(command, **options) as process:
+        cost.process = process.pid
         while process.poll() is None:
             _look(psutil.Process(process.pid), cost, memory)
             time.sleep(EVERY)

@@ -6,7 +6,7 @@ images by small sums. The disk and the dense bins have tables of their own, so t
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -146,10 +146,13 @@ def _classes(keys: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return label, example
 
 
+@lru_cache(maxsize=4)
 def radii(detector_shape: tuple[int, int], center: tuple[float, float]) -> np.ndarray:
-    """(rows, cols) float64: distance of each pixel from a centre (row, col) [px]."""
+    """(rows, cols) float64, read-only: distance of each pixel from a centre (row, col) [px]."""
     y, x = np.indices(detector_shape)
-    return np.hypot(y - center[0], x - center[1])
+    found = np.hypot(y - center[0], x - center[1])
+    found.flags.writeable = False
+    return found
 
 
 def annular_masks(
