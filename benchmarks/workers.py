@@ -52,9 +52,7 @@ def _night(folder: Path, name: str, workers: int) -> dict[str, float]:
     cost = mill(folder, name, job, "--no-prefect", memory=False)
     own = cost.cpu.pop(cost.process)
     each = sorted(cost.cpu.values(), reverse=True)[:workers]
-    print(
-        f"CPU with {workers}, start and small recording included: of the flow's process {own:.1f} s,"
-    )
+    print(f"CPU with {workers}, start and small recording included: of the flow {own:.1f} s,")
     print(f"  of each worker {', '.join(f'{one:.1f}' for one in each)} s")
     rows = json.loads((folder / name / "night.json").read_text())["datasets"]
     told = json.loads((folder / name / "large" / "provenance.json").read_text())
