@@ -72,12 +72,18 @@ def _describe(root: h5py.Group, taken: Taken) -> None:
         rows, _, k_rows, _ = taken.axes
         calibration = {
             "R_pixel_size": rows.scale, "R_pixel_units": "A", "Q_pixel_size": k_rows.scale,
-            "Q_pixel_units": "A^-1",
+            "Q_pixel_units": "A^-1", "_root_treepath": "",
         }  # fmt: skip
-        _metadata(bundle, "calibration", "Calibration", calibration)
+        if (angle := taken.calibrated("semiangle_mrad")) is not None:
+            calibration["convergence_semiangle_mrad"] = angle
+        group = _metadata(bundle, "calibration", "Calibration", calibration)
+        # Without being told that the cube listens, py4DSTEM shows its axes in pixels.
+        targets = group.create_group("_target_paths")
+        targets.attrs.update({"type": "list_of_strings", "length": 1})
+        targets.create_dataset("0", data=b"/datacube")
 
 
-def _metadata(bundle: h5py.Group, name: str, kind: str, values: dict[str, Any]) -> None:
+def _metadata(bundle: h5py.Group, name: str, kind: str, values: dict[str, Any]) -> h5py.Group:
     """A Metadata group: each value a dataset with the name of its Python type."""
     group = _group(bundle, name, "metadata", kind)
     for key, value in values.items():
@@ -85,6 +91,7 @@ def _metadata(bundle: h5py.Group, name: str, kind: str, values: dict[str, Any]) 
         said = "bool" if isinstance(value, bool) else said
         data = value.encode() if isinstance(value, str) else value
         group.create_dataset(key.replace("/", " per "), data=data).attrs["type"] = said.encode()
+    return group
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:

@@ -104,7 +104,7 @@ def _metadata(taken: Taken) -> dict[str, Any]:
     microscope = {
         name: value
         for name, key in (("beam_energy", "voltage_kv"), ("convergence_angle", "semiangle_mrad"))
-        if (value := _value(taken.about, key)) is not None
+        if (value := taken.calibrated(key)) is not None
     }
     return {
         "General": {"title": f"{taken.title}: {taken.labels[0]}"},
@@ -112,12 +112,6 @@ def _metadata(taken: Taken) -> dict[str, Any]:
         "Acquisition_instrument": {"TEM": microscope | {"acquisition_mode": "STEM"}},
         "_HyperSpy": {"signal_dimension": SIGNAL_AXES},
     }
-
-
-def _value(about: dict[str, Any], key: str) -> float | None:
-    value = (about.get("calibration") or {}).get(key)
-    value = value.get("value") if isinstance(value, dict) else value
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _plain(value: Any) -> Any:

@@ -57,6 +57,12 @@ class Taken:
         """(names, …) float32: images along a first axis."""
         return np.stack([np.asarray(array, np.float32) for array in self.arrays])
 
+    def calibrated(self, key: str) -> float | None:
+        """A number of the calibration, by the job's key; None where there is none."""
+        value = (self.about.get("calibration") or {}).get(key)
+        value = value.get("value") if isinstance(value, dict) else value
+        return float(value) if isinstance(value, int | float) else None
+
 
 def take(source: Path, what: str | None) -> Taken:
     """Take images or patterns out of a dataset's results.

@@ -133,6 +133,8 @@ def test_emd_of_patterns_is_laid_out_as_py4dstem_does(night, counts, tmp_path):
         found = file["scan/metadatabundle/calibration"]
         assert found["R_pixel_size"][()] == pytest.approx(STEP[0])
         assert found["Q_pixel_units"][()] == b"A^-1"
+        assert found["convergence_semiangle_mrad"][()] == 25
+        assert found["_target_paths/0"][()] == b"/datacube"
 
 
 def test_py4dstem_opens_patterns(night, counts, tmp_path):
@@ -141,6 +143,9 @@ def test_py4dstem_opens_patterns(night, counts, tmp_path):
     cube = py4dstem.read(str(tmp_path / "dense.emd"))
     np.testing.assert_array_equal(cube.data, counts.values)
     assert cube.calibration.get_R_pixel_size() == pytest.approx(STEP[0])
+    steps = [float(dim[1] - dim[0]) for dim in cube.dims]
+    assert steps == pytest.approx([STEP[0]] * 2 + [float(counts.ky[1] - counts.ky[0])] * 2)
+    assert cube.dim_units == ("A", "A", "A^-1", "A^-1")
 
 
 def test_nexus_leads_a_reader_to_the_image_and_holds_all_of_them(night, results, tmp_path):
