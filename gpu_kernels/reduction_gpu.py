@@ -3,13 +3,16 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import cuda
+from numba import cuda, int64, uint64
 
 from gpu_kernels.backend import Array, as_library, device_zeros, to_device, to_host
 from gpu_kernels.pixel_plan import PixelPlan
 from gpu_kernels.reduction_cpu import Sums, spread
 
 THREADS_PER_BLOCK = 128
+SHIFT = 48
+"""Bits that are dropped of pixel · (⌊2^48 / columns⌋ + 1) to find the row, which is exact where
+rows · columns² < 2^48. A division would take a device some hundred instructions an electron."""
 
 
 class Tables(NamedTuple):
@@ -51,9 +54,10 @@ def reduce_on_device(
     dense = device_zeros((plan.dense_size + 1, positions), np.uint32)
     sums = device_zeros(plan.label.size if frame_sum else 1, np.uint32)
     bad = device_zeros(1, np.int64)
-    blocks = -(-positions // THREADS_PER_BLOCK)
+    blocks, cols = -(-positions // THREADS_PER_BLOCK), plan.detector_shape[1]
     _pass_kernel[blocks, THREADS_PER_BLOCK](
-        indptr, indices, plan.detector_shape[1], *tables, classes, moments, dense, sums, bad,
+        indptr, indices, cols, np.uint64((1 << SHIFT) // cols + 1), *tables,
+        classes, moments, dense, sums, bad,
         with_classes, plan.with_disk, plan.dense_size > 0, frame_sum,
     )  # fmt: skip
     return OnDevice(classes, moments, dense, sums, bad)
@@ -92,7 +96,7 @@ def sum_gpu(
 
 @cuda.jit
 def _pass_kernel(
-    indptr, indices, cols, label, disk, dense_bin, classes, moments, dense, sums, bad,
+    indptr, indices, cols, reciprocal, label, disk, dense_bin, classes, moments, dense, sums, bad,
     with_classes, with_disk, with_dense, with_sums,
 ):  # fmt: skip
     # One thread a scan position: a scan has 10^5 and more, and no two write to the same counts.
@@ -110,8 +114,9 @@ def _pass_kernel(
             classes[p, label[pixel]] += 1
         if with_disk and disk[pixel]:
             electrons += 1
-            sum_row += pixel // cols
-            sum_col += pixel % cols
+            row = int64((uint64(pixel) * reciprocal) >> uint64(SHIFT))
+            sum_row += row
+            sum_col += pixel - row * cols
         if with_dense:
             dense[dense_bin[pixel], p] += 1
         if with_sums:
