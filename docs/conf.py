@@ -7,6 +7,8 @@ root of the sources, so that links to the changelog or to a source file mean the
 import re
 from importlib.metadata import version as version_of
 
+# Autodoc imports as a type checker would, in which state Prefect cannot be loaded for the first time.
+import prefect.main  # noqa: F401
 from sphinx.application import Sphinx
 
 project = "Phasemill"
