@@ -7,7 +7,7 @@ root of the sources, so that links to the changelog or to a source file mean the
 import re
 from importlib.metadata import version as version_of
 
-# Autodoc imports as a type checker would, in which state Prefect cannot be loaded for the first time.
+# Autodoc imports as a type checker would; Prefect cannot be loaded for the first time like that.
 import prefect.main  # noqa: F401
 from sphinx.application import Sphinx
 
