@@ -38,6 +38,12 @@ def count(
         float | None,
         typer.Option(help="X-rays are so many σ of all above the mean.", show_default="175"),
     ] = None,
+    shoulders: Annotated[
+        bool | None,
+        typer.Option(
+            help="Also take second electrons without a gap to a first.", show_default="shoulders"
+        ),
+    ] = None,
     background_threshold: Annotated[
         float | None, typer.Option(help="Known threshold of a pixel, in place of the fitted ones.")
     ] = None,

@@ -139,6 +139,9 @@ class CountingOptions(Options):
     alone or four pixels of a square together."""
     xray_sigmas: float = Field(default=175.0, gt=0)
     """An X-ray is this many standard deviations of all values above their mean."""
+    shoulders: bool = True
+    """Also take a second electron that has no gap between itself and a first; leave it out for a
+    camera that spreads charge by more than 0.7 pixels (standard deviation)."""
     background_threshold: float | None = None
     """Known threshold of a pixel less its dark level, in place of the fitted ones."""
     xray_threshold: float | None = None

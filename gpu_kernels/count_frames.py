@@ -19,9 +19,9 @@ from gpu_kernels.backend import Array, device_zeros, on_gpu, to_device, to_host
 
 THREADS_PER_BLOCK = 128
 RAW_VALUES = 1 << 16
-SHOULDER = np.float32(0.5)
-"""Part of a brighter neighbour that a second electron beside it has at least; that of a single
-one falls off faster, as long as a camera spreads it by less than a pixel (standard deviation)."""
+SHOULDER = 0.5
+"""Part of a brighter neighbour that a second electron beside it has at least; a single electron's
+charge falls off faster where a camera spreads it by 0.7 pixels (standard deviation) or less."""
 
 
 class Levels(NamedTuple):
@@ -39,6 +39,8 @@ class Levels(NamedTuple):
     """A pixel so far above its dark level stands out alone."""
     block: np.float32
     """Four pixels of a square that are so far above theirs together stand out."""
+    shoulder: np.float32
+    """Part of a brighter neighbour that a second electron beside it has at least."""
 
 
 def levels_of(
@@ -48,6 +50,7 @@ def levels_of(
     xray: float,
     block: float = np.inf,
     pedestal: float = 0.0,
+    shoulder: float = SHOULDER,
 ) -> Levels:
     """Raw values between which a pixel may hold an electron.
 
@@ -67,6 +70,9 @@ def levels_of(
         four has a quarter of it at least. Infinite: a pixel must stand out alone.
     pedestal : float
         Mean of ``raw − dark`` where nothing hits; it is no charge, and not divided by the gain.
+    shoulder : float
+        Part of a brighter neighbour that a second electron beside it has at least. Infinite: only
+        peaks are electrons.
 
     Returns
     -------
@@ -90,7 +96,8 @@ def levels_of(
     none = (above >= beyond) | (above == RAW_VALUES)
     lowest = np.where(none, RAW_VALUES - 1, above).astype(np.uint16)
     highest = np.where(none, 0, beyond - 1).astype(np.uint16)
-    return Levels(lowest, highest, dark, 1 / gain, np.float32(background), np.float32(block))
+    limits = (np.float32(limit) for limit in (background, block, shoulder))
+    return Levels(lowest, highest, dark, 1 / gain, *limits)
 
 
 def count_frames(frames: Array, levels: Levels) -> tuple[np.ndarray, np.ndarray]:
@@ -158,13 +165,13 @@ def _rule(compiled):
         return False
 
     @compiled
-    def shoulder(frame, dark, factor, row, col):
+    def shoulder(frame, dark, factor, part, row, col):
         value = height(frame, dark, factor, row, col)
         for y in range(max(row - 1, 0), min(row + 2, frame.shape[0])):
             for x in range(max(col - 1, 0), min(col + 2, frame.shape[1])):
                 other = height(frame, dark, factor, y, x)
                 if brighter(other, y, x, value, row, col):
-                    if value < SHOULDER * other or peak(frame, dark, factor, y, x):
+                    if value < part * other or peak(frame, dark, factor, y, x):
                         return False
                     if not beside_a_peak(frame, dark, factor, y, x):
                         return False
@@ -183,11 +190,11 @@ def _rule(compiled):
         return False
 
     @compiled
-    def electron(frame, dark, factor, background, block, row, col):
+    def electron(frame, dark, factor, background, block, part, row, col):
         alone = np.float32(frame[row, col]) - dark[row, col] > background
         if peak(frame, dark, factor, row, col):
             return alone or block_stands_out(frame, dark, block, row, col)
-        return alone and shoulder(frame, dark, factor, row, col)
+        return alone and shoulder(frame, dark, factor, part, row, col)
 
     return electron
 
@@ -197,7 +204,7 @@ _electron_gpu = _rule(cuda.jit(device=True))
 
 
 @njit(nogil=True, cache=True)
-def _count_cpu(frames, lowest, highest, dark, factor, background, block):
+def _count_cpu(frames, lowest, highest, dark, factor, background, block, part):
     # Bright pixels are few: they are marked 16 and more at a time, and found by words of 8 marks.
     count, _, cols = frames.shape
     limits, most = lowest.ravel(), highest.ravel()
@@ -221,7 +228,7 @@ def _count_cpu(frames, lowest, highest, dark, factor, background, block):
                 if bright[pixel] != 0 and raw[pixel] <= most[pixel]:
                     row = pixel // cols
                     col = pixel - row * cols
-                    if _electron_cpu(frame, dark, factor, background, block, row, col):
+                    if _electron_cpu(frame, dark, factor, background, block, part, row, col):
                         indices[found] = pixel
                         found += 1
         indptr[n + 1] = found
@@ -242,7 +249,7 @@ def _count_gpu(frames, levels):
 
 
 @cuda.jit
-def _find(frames, lowest, highest, dark, factor, background, block, at, out, writing):
+def _find(frames, lowest, highest, dark, factor, background, block, part, at, out, writing):
     # One thread a detector row, first to count and then to write: the events come out in order
     # without atomics, and the same on every run.
     row = cuda.grid(1)
@@ -252,7 +259,7 @@ def _find(frames, lowest, highest, dark, factor, background, block, at, out, wri
         for x in range(cols):
             raw = frames[n, y, x]
             if lowest[y, x] <= raw <= highest[y, x] and _electron_gpu(
-                frames[n], dark, factor, background, block, y, x
+                frames[n], dark, factor, background, block, part, y, x
             ):
                 if writing:
                     out[at[row] + found] = y * cols + x

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_kernels.count_frames import Levels, count_frames, levels_of
+from gpu_kernels.count_frames import SHOULDER, Levels, count_frames, levels_of
 from gpu_kernels.frames import merge_frames, regular_events
 from tasks.array_files import ArrayFile, ArrayFileError, read_reference
 from tasks.formats.noise import NoiseError, Thresholds, thresholds_of
@@ -39,6 +39,8 @@ class Counting:
     """Response of each pixel, which makes neighbours comparable."""
     background_sigmas: float = 5.0
     xray_sigmas: float = 175.0
+    shoulders: bool = True
+    """Also take a second electron that has no gap between itself and a first."""
     background_threshold: float | None = None
     """Known threshold, in place of the fitted one."""
     xray_threshold: float | None = None
@@ -194,6 +196,7 @@ class RawRecording(Recording):
             "optimized_mean": found.noise_mean,
             "optimized_std_dev": found.noise_std,
             "seed": told.seed,
+            "shoulders": told.shoulders,
         }
 
     def _note_losses(self, scan: ScanMap) -> None:
@@ -218,7 +221,8 @@ def _levels(
             np.full(SHAPE, default, np.float32) if file is None else file.read(read_reference)
             for file, default in ((counting.dark, 0.0), (counting.gain, 1.0))
         )
-        return levels_of(dark, gain, background, xray, block, pedestal)
+        shoulder = SHOULDER if counting.shoulders else np.inf
+        return levels_of(dark, gain, background, xray, block, pedestal, shoulder)
     except ArrayFileError as error:
         raise RecordingError(str(error)) from error
     except ValueError as error:

@@ -132,6 +132,9 @@ def test_a_second_electron_beside_the_first_is_a_shoulder_of_it(row, expected):
     frame[0, 3, 1 : 1 + len(row)] = row
     _, indices = count_frames(frame, levels_of(np.zeros((7, 9)), np.ones((7, 9)), 10, 100))
     assert indices.tolist() == [3 * 9 + 1 + n for n in expected]
+    alone = levels_of(np.zeros((7, 9)), np.ones((7, 9)), 10, 100, shoulder=np.inf)
+    peaks = [n for n in expected if row[n] == max(row[max(n - 1, 0) : n + 2])]
+    assert count_frames(frame, alone)[1].tolist() == [3 * 9 + 1 + n for n in peaks]
 
 
 def test_pedestal_is_no_charge():

@@ -1,5 +1,6 @@
 """Raw sector files: every frame is put together, every loss is seen, every electron counted."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -105,6 +106,17 @@ def test_most_electrons_are_found_and_little_else_with_fitted_thresholds(scene, 
     assert false < 0.01 * 12 * 800
     noise = recording.metadata["electron_counting/optimized_std_dev"]
     assert abs(noise - np.hypot(CAMERA.noise, 0.29)) < 0.1
+
+
+@pytest.mark.parametrize(("spread", "twice"), [(0.35, 0), (0.7, 0.001)])
+def test_electrons_far_from_each_other_are_counted_once(spread, twice):
+    camera = replace(CAMERA, diffusion=spread, deposit=90.0, xrays=0.0)
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[8:SIDE:16, 8:SIDE:16]
+    dark, ones = np.full((SIDE, SIDE), 20.0), np.ones((SIDE, SIDE))
+    frames = np.stack([raw_frame((y * SIDE + x).ravel(), dark, ones, camera, rng)] * 2)
+    found = np.diff(count_frames(frames, levels_of(dark, ones, 10, 500))[0])
+    assert (np.abs(found / y.size - 1) <= twice).all()
 
 
 def test_thresholds_are_the_same_on_every_run_and_follow_the_seed(scene, tmp_path):
