@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("what", choices=("limit", "cost", "inside"))
     parser.add_argument("--limit-gib", type=float, default=1.25)
     parser.add_argument("--worker-gib", type=float, default=0.8)
-    parser.add_argument("--electrons", type=float, default=4120, help="of a frame, for limit")
+    parser.add_argument("--electrons", type=float, default=8000, help="of a frame, for limit")
     parser.add_argument("--events", type=float, nargs="+", default=[1e7, 1e8, 5e8])
     parser.add_argument("--recording", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -49,7 +49,7 @@ def main() -> None:
 
 def limit(folder: Path, limit_gib: float, worker_gib: float, electrons: float) -> bool:
     """Whether a recording of four times the limit stays below it."""
-    side = round((TIMES * limit_gib * 2**30 / BYTES / electrons) ** 0.5 * 1.005)
+    side = round((TIMES * limit_gib * 2**30 / BYTES / electrons) ** 0.5 * 1.05)
     path = folder / "large.h5"
     events = write_large_scan(path, side, side, electrons)
     print(f"{side} x {side} frames, {events} electrons, {BYTES * events / 2**30:.2f} GiB")

@@ -29,7 +29,7 @@ from tasks.store.provenance import provenance
 from tasks.store.publish import (
     Manifest,
     begin,
-    data_files,
+    data_names,
     hash_file,
     hash_of,
     publish,
@@ -180,9 +180,9 @@ def publish_results(gathered: Gathered, output: Path, force: bool = False) -> tu
         ),
     )
     repeatable = {
-        str(path.relative_to(aside)): hash_file(path)
-        for path in data_files(aside)
-        if path.relative_to(aside).parts[0] in (layout.RESULTS, layout.DENSE, layout.IMAGES)
+        name: hash_file(aside / name)
+        for name in data_names(aside)
+        if name.split("/")[0] in (layout.RESULTS, layout.DENSE, layout.IMAGES)
     }
     write_report(aside)
     manifest = publish(

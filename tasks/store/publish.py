@@ -106,14 +106,18 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def data_files(folder: Path) -> list[Path]:
-    """All files of a folder that count as its data, in a fixed order."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.relative_to(folder).parts[0] not in (layout.RECORDS, layout.MANIFEST)
-    )
+def data_names(folder: Path) -> list[str]:
+    """Names inside a folder of all files that count as its data, in a fixed order."""
+    root, found = os.fspath(folder), list[str]()
+    for at, folders, files in os.walk(root):
+        files = [name for name in files if os.path.isfile(os.path.join(at, name))]
+        if at == root:
+            folders[:] = [name for name in folders if name != layout.RECORDS]
+            found += [name for name in files if name != layout.MANIFEST]
+        else:
+            inside = at[len(root) + 1 :]
+            found += [f"{inside}/{name}" for name in files]
+    return sorted(found, key=lambda name: name.split("/"))
 
 
 def write_json(path: Path, value: Any, lasting: bool = True) -> None:
@@ -156,7 +160,7 @@ def verify(folder: Path) -> Manifest:
             f"{folder}: there is no readable {layout.MANIFEST}, so the result was never finished "
             "or lost it; run the job again."
         )
-    found = {str(path.relative_to(folder)): path for path in data_files(folder)}
+    found = {name: folder / name for name in data_names(folder)}
     faults = [f"{name} is missing" for name in manifest.files if name not in found]
     faults += [f"{name} was not written by the step" for name in found.keys() - manifest.files]
     for name, expected in manifest.files.items():
@@ -250,13 +254,12 @@ def publish(
     """
     aside = folder.with_name(folder.name + layout.ASIDE)
     known = known_hashes or {}
-    names = {str(path.relative_to(aside)): path for path in data_files(aside)}
     manifest = Manifest(
         step=step,
         identity=identity,
         parameters=dict(parameters),
         inputs=dict(inputs),
-        files={name: known.get(name) or hash_file(path) for name, path in names.items()},
+        files={name: known.get(name) or hash_file(aside / name) for name in data_names(aside)},
         summary=dict(summary),
     )
     # As it will be read: what follows must not depend on whether a step ran or was found.
