@@ -1,8 +1,8 @@
 """Resolution by halves of the electrons beside that against the truth, for every method of a job.
 
-    python -m benchmarks.resolution [--size 96] [--doses 300 3000] [--seeds 1 2 3 4]
+    python -m benchmarks.resolution [--size 96] [--doses 300 3000] [--seeds 1 2 3 4] [--specimen S]
 
-Simulated scans of MoS2 (0.3 Å steps, the demo's aberrations, calibration given), each milled as a
+Simulated scans (0.3 Å steps, the demo's aberrations, calibration given), each milled as a
 job would be. Halves agree by 0.143 where the image from all electrons agrees with the truth by 0.5.
 The truth of SSB and the weak-phase estimate is the specimen's phase, that of ePIE its transmission
 on ePIE's own grid. Virtual images and DPC keep the aberrations, so they are held against the
@@ -26,6 +26,7 @@ from flows.job import check_job
 from flows.overnight import run_night
 from gpu_kernels.dpc import deflection, integrate
 from gpu_kernels.frc import fourier_ring_correlation, resolution
+from models.specimens import SPECIMENS
 from tasks.detectors import standard_annuli
 from tasks.simulate import simulate, specimen_of, truth_path
 from tasks.simulation import Simulation, small_simulation
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96, help="positions along a side")
     parser.add_argument("--doses", type=float, nargs="+", default=[300.0, 3000.0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--specimen", choices=list(SPECIMENS), default="mos2")
     given = parser.parse_args()
     for dose in given.doses:
         rows: list[Row] = []
@@ -72,7 +74,7 @@ def main() -> None:
         print("|---|---|---|---|---|")
         for seed in given.seeds:
             with tempfile.TemporaryDirectory() as folder:
-                found = judge(scan_of(given.size, dose, seed), Path(folder))
+                found = judge(scan_of(given.size, dose, seed, given.specimen), Path(folder))
             for row in found:
                 ends = "–".join(f"{end:.3g}" for end in row.spread)
                 print(
@@ -87,11 +89,12 @@ def main() -> None:
             print(f"{name}: {agree} of {len(own)} to 10 %, {told} within the spread and 10 %")
 
 
-def scan_of(size: int, electrons: float, seed: int) -> Simulation:
+def scan_of(size: int, electrons: float, seed: int, specimen: str = "mos2") -> Simulation:
     """A draw: vacancies, film and noise are those of the seed."""
     return small_simulation(
         scan_shape=(size, size), scan_step=(STEP, STEP), detector_shape=(48, 48), radius=11.3,
         center=(23.4, 24.8), electrons=electrons, missing_fraction=0.0, lost_sectors=0, seed=seed,
+        specimen=specimen,
     )  # fmt: skip
 
 
