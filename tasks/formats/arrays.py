@@ -107,6 +107,11 @@ class ZarrRecording(DenseRecording):
         opened = self._open(array)
         self.array = opened.path
         self.format = f"dense Zarr, {self.array or 'the root'}"
+        if not all(opened.chunks) and all(opened.shape):
+            raise RecordingError(
+                f"{path}: {self.array or 'the root'}: chunks of {times(opened.chunks)} hold "
+                "nothing, so its metadata are damaged."
+            )
         if np.prod(opened.chunks, dtype=float) * opened.dtype.itemsize > MOST_CHUNK_BYTES:
             raise RecordingError(
                 f"{path}: {self.array}: chunks of {times(opened.chunks)} are too large to read; "

@@ -234,6 +234,16 @@ def test_zarr_chunks_that_are_not_there_are_noted_and_their_frames_missing(tmp_p
     assert recording.read_rows(0, 3).frames_present.tolist() == [1] * 5 + [0] * 5 + [1] * 5
 
 
+def test_zarr_array_with_chunks_of_nothing_is_refused(tmp_path):
+    path = save("zarr 2", tmp_path / "a.zarr", counts())
+    words = (path / ".zarray").read_text()
+    changed = words.replace('"chunks": [\n    1,', '"chunks": [\n    0,')
+    assert changed != words, words
+    (path / ".zarray").write_text(changed)
+    with pytest.raises(RecordingError, match=r"chunks of 0 x .* hold nothing"):
+        open_recording(path)
+
+
 def test_zarr_array_that_was_only_laid_out_is_refused(tmp_path):
     zarr.create_array(str(tmp_path / "a.zarr"), shape=(2, 2, 4, 4), dtype="u2", chunks=(1, 1, 4, 4))
     with pytest.raises(RecordingError, match="none of its 4 chunks"):
