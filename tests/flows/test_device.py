@@ -49,6 +49,8 @@ def compared(tmp_path, recording, **keys):
         "semiangle_px": recording.radius,
     }  # fmt: skip
     paths = [milled(tmp_path / side, scan, side, given | keys) for side in ("cpu", "cuda")]
+    told = json.loads((paths[1].parent / "provenance.json").read_text())
+    assert told["device"] == "CUDA simulator on the CPU"
     names = set()
     for group in (None, "frc"):
         if group is not None and not (paths[0] / group).is_dir():
