@@ -23,8 +23,8 @@ from gpu_kernels.ssb_geometry import SsbGeometry
 
 SCAN, RADIUS = ((12, 10), 3.2) if bench.tiny() else ((1024, 1024), 9.0)
 STEP, SEMIANGLE, WAVELENGTH = 0.31, 0.025, 0.0417572
-PER_PIXEL = 0.6
-"""Electrons of a disk pixel at one position."""
+PER_PIXEL = 0.75
+"""Electrons of a disk pixel at one position: 2e8 in all."""
 AT_ONCE = (4,) if bench.tiny() else (8, 16, 32, 64)
 """Pixels that are transformed together: few stay in the cache, many fill the device. 128 would
 take more than 1.2 GB."""
