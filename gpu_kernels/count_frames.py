@@ -67,7 +67,8 @@ def levels_of(
         Above the one a pixel stands out of the noise, from the other on it was hit by an X-ray.
     block : float
         Above it the sum of four pixels in a square stands out of its noise. The brightest of the
-        four has a quarter of it at least. Infinite: a pixel must stand out alone.
+        four must have a third of it at least, as all but the weakest electrons do, and few pixels
+        without one. Infinite: a pixel must stand out alone.
     pedestal : float
         Mean of ``raw − dark`` where nothing hits; it is no charge, and not divided by the gain.
     shoulder : float
@@ -91,7 +92,7 @@ def levels_of(
         raise ValueError("dark levels must be finite, gains finite and above 0")
     dark += np.float32(pedestal)
     background, block, xray = background - pedestal, block - 4 * pedestal, xray - pedestal
-    above = np.clip(np.floor(dark.astype(float) + min(background, block / 4)) + 1, 0, RAW_VALUES)
+    above = np.clip(np.floor(dark.astype(float) + min(background, block / 3)) + 1, 0, RAW_VALUES)
     beyond = np.clip(np.ceil(dark.astype(float) + xray), 0, RAW_VALUES)
     none = (above >= beyond) | (above == RAW_VALUES)
     lowest = np.where(none, RAW_VALUES - 1, above).astype(np.uint16)

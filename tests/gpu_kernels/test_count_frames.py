@@ -32,7 +32,7 @@ def by_definition(frame, dark, gain, background, xray, block=np.inf):
     for place in np.ndindex(frame.shape):
         row, col = place
         alone = value[place] > background
-        together = value[place] > block / 4 and block < max(
+        together = value[place] > block / 3 and block < max(
             value[y : y + 2, x : x + 2].sum()
             for y in range(max(row - 1, 0), min(row + 1, rows - 1))
             for x in range(max(col - 1, 0), min(col + 1, cols - 1))
@@ -99,7 +99,7 @@ def test_an_x_ray_and_its_halo_are_no_electrons():
 
 def test_charge_of_four_pixels_stands_out_together_and_noise_of_one_does_not():
     frame = np.zeros((1, 8, 8), np.uint16)
-    frame[0, 1:3, 1:3] = [[7, 8], [6, 7]]  # 28 in a square, none above 10
+    frame[0, 1:3, 1:3] = [[7, 9], [6, 7]]  # 29 in a square, none above 10
     frame[0, 5:7, 5:7] = [[0, 9], [5, 5]]  # 19
     told = np.zeros((8, 8)), np.ones((8, 8)), 10, 100
     assert count_frames(frame, levels_of(*told, 25))[1].tolist() == [1 * 8 + 2]
