@@ -41,3 +41,13 @@ def test_columns_of_an_array_are_written_in_their_order(tmp_path):
     data = np.arange(12).reshape(3, 4).T
     events.write_array(tmp_path, "array", data)
     np.testing.assert_array_equal(events.read_array(tmp_path, "array"), data)
+
+
+def test_group_of_a_slab_has_the_bytes_that_zarr_writes(tmp_path):
+    zarr.create_group(str(tmp_path / "zarr"), path="slabs/00000")
+    events.write_slab(tmp_path / "ours", 0, {})
+    assert files_of(tmp_path / "ours") == {
+        name: content
+        for name, content in files_of(tmp_path / "zarr").items()
+        if name.startswith("slabs/")
+    }
