@@ -26,7 +26,7 @@ from models.joint_phase import improved, score_of
 from models.lessons import Lessons
 from models.networks import LinearPatch, PatchNetwork
 from models.probe_family import OneProbe
-from models.retrieval import for_probe, patch_weights, retrieve
+from models.retrieval import for_probe, patch_weights, retrieve, scan_misfits
 from models.specimens import build_specimen
 from models.training import Recipe, begin, fit_ridge, train
 from models.unrolled import UnrolledPatch
@@ -112,11 +112,20 @@ def refined(
     image: np.ndarray, counts: np.ndarray, positions: np.ndarray, probe: np.ndarray,
     electrons: float, rounds: int,
 ) -> tuple[np.ndarray, float]:  # fmt: skip
-    """The image after some rounds of fitting it to all patterns, and the seconds of CPU."""
+    """The image after some rounds of fitting it to all patterns, and the seconds of CPU.
+
+    As in the mill, a round that explains the patterns less well is not kept.
+    """
     start, roots = time.process_time(), np.sqrt(counts, dtype=np.float32)
     wide, at = np.pad(image, MARGIN, mode="edge"), positions + MARGIN
+    least = scan_misfits(roots, wide, at, probe, electrons).mean()
     for _ in range(rounds):
-        wide = improved(wide, [score_of(roots, wide, at, probe, electrons)], at, probe, electrons)
+        score = score_of(roots, wide, at, probe, electrons)
+        tried = improved(wide, [score], at, probe, electrons)
+        misfit = scan_misfits(roots, tried, at, probe, electrons).mean()
+        if not misfit < least:
+            break
+        wide, least = tried, misfit
     return wide[MARGIN:-MARGIN, MARGIN:-MARGIN], time.process_time() - start
 
 

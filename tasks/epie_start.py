@@ -12,6 +12,9 @@ from tasks.store import layout
 from tasks.store.events import read_array
 from tasks.store.publish import read_manifest
 
+BELIEVED = 1.5
+"""Median misfit up to which the network's phase is a start, and not a mistake to be undone."""
+
 Start = tuple[np.ndarray, tuple[int, int]]
 
 
@@ -41,13 +44,16 @@ def start_of(setup: EpieSetup, members: np.ndarray | None = None) -> Start | Non
     -------
     (object, origin) or None
         As ``gpu_kernels.epie.epie`` takes it: e^(iφ) of the network's phase with the slope that was
-        taken from it, and with its value at the edge beyond the scan; None to start from ones.
+        taken from it, and with its value at the edge beyond the scan. None to start from ones, as
+        where that phase does not explain the patterns.
     """
     if setup.settings.start == "flat":
         return None
     folder = layout.step_folder(setup.work, "cnn")
     manifest = read_manifest(folder)
     assert manifest is not None, "its identity was asked for before"
+    if not manifest.summary["misfit_median"] < BELIEVED:
+        return None
     positions = setup.positions if members is None else setup.positions[members]
     obj, origin = blank(positions, setup.grid.side)
     rows, cols = (first + np.arange(n) for first, n in zip(origin, obj.shape, strict=True))
