@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from models.forward import central, scan_windows
+from models.networks import NOISE
 from models.unrolled import information
 
 BACKGROUND = 0.2
@@ -23,6 +24,9 @@ DAMPING = 0.003
 STEP = 0.8
 """Part of the solved change that is made: a specimen's patterns tell more than one without, by up
 to twice, and whole steps from afar swing about the truth."""
+CAUTION = 0.75
+"""Part of what makes a pattern's pixels interfere that a cautious step counts with. A probe without
+aberrations leaves half of a weak phase unseen, and a step along what is unseen is without end."""
 WINDOW = 16
 """Side of the part of a probe's window whose information counts in the matrix [px]."""
 BATCH = 512
@@ -89,6 +93,7 @@ def improved(
     probe: np.ndarray,
     electrons: float,
     device: str = "cpu",
+    cautious: bool = False,
 ) -> np.ndarray:
     """An image after one step, from the scores of all its patterns.
 
@@ -100,6 +105,8 @@ def improved(
         Which together saw every position once.
     positions, probe, electrons, device
         As in ``score_of``.
+    cautious : bool
+        Go slower where single patterns tell little; the image that it leads to is the same.
 
     Returns
     -------
@@ -114,7 +121,11 @@ def improved(
     one = torch.from_numpy(np.asarray(probe, np.complex64))[None].to(device)
     dose = torch.tensor([electrons], dtype=torch.float32, device=device)
     size = min(WINDOW, probe.shape[0])
-    matrix = information(one, central(one, size), dose)[0].double()
+    lit = central(one, size)
+    matrix = information(one, lit, dose)[0].double()
+    if cautious:
+        apart = torch.diag_embed(lit[0].abs().square().flatten()).double()
+        matrix = CAUTION * matrix + (1 - CAUTION) * apart * (electrons / (2 * NOISE**2))
     normal = _Normal(positions, matrix, size, phase.shape)
     change = STEP * _solved(normal, torch.from_numpy(whole).to(device))
     return (np.asarray(phase, float) + change.cpu().numpy()).astype(np.float32)

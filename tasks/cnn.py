@@ -43,7 +43,7 @@ from tasks.store.events import (
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.units import run_units
 
-VERSION = 3
+VERSION = 4
 LARGEST_HEAD = 20
 """Side of the largest patch; a probe that needs more does not fit into the window [px]."""
 SAMPLED = 4096
@@ -82,7 +82,8 @@ def cnn(
         where there is none; ``network.safetensors``, what retrieved it. Its summary has
         ``sampling`` [Å], ``bin``, ``electrons``, ``patches``; ``plane`` (y, x) [rad/Å], the slope
         that was taken away; ``refined``, the rounds that were kept, with ``misfit_median`` and,
-        before them, ``misfit_median_stitched``; and all that ``make_network`` says.
+        before them, ``misfit_median_stitched``; ``refined_anew``, whether they began from no phase;
+        and all that ``make_network`` says.
     reused : bool
         Whether it was there before.
 
@@ -116,6 +117,7 @@ def cnn(
         usable = refined.misfit[np.isfinite(refined.misfit)]
         judged = {
             "refined": refined.rounds,
+            "refined_anew": refined.anew,
             "misfit_median": float(np.median(usable)),
             "misfit_median_stitched": refined.before,
         }

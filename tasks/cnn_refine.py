@@ -2,7 +2,9 @@
 
 Each round reads every pattern once, slab by slab: for its misfit, which says how far the phase is
 to be trusted there, and for what it would have changed (``models.joint_phase``). A round that does
-not bring the misfit down is not kept.
+not bring the misfit down is not kept, and made again with caution. Where the network's phase
+explains the patterns less well than no specimen at all does, twice as many cautious rounds begin
+from none.
 """
 
 from pathlib import Path
@@ -24,6 +26,8 @@ from tasks.units import run_units
 
 PHASE, PROBE = "detector_phase", "probe"
 """Arrays in the step's folder, in the patterns' frame, while it is at work."""
+DOUBTED = 1.5
+"""Median misfit above which the network's phase is compared with none."""
 
 
 class Refined(NamedTuple):
@@ -35,6 +39,8 @@ class Refined(NamedTuple):
     """That were kept."""
     before: float
     """Median misfit of the network's own phase."""
+    anew: bool
+    """Whether they began from no phase, because that explained more."""
 
 
 def refine(
@@ -53,31 +59,52 @@ def refine(
     client : Client, optional
         As for every step.
     """
-    slabs = range(scene(work)[0].slabs)
-    wanted, kept = settings.refine, None
-    phase, before = read_array(aside, PHASE), 0.0
-    for number in range(wanted + 1):
-        last = number == wanted
-        units = [(str(work), str(aside), settings, facts, slab, last) for slab in slabs]
-        seen = run_units("cnn: misfit" if last else "cnn: refine", _see_slab, units, client)
-        misfit = np.concatenate([one for one, _ in seen])
-        if kept is None:
-            before = float(np.nanmedian(misfit))
-        elif not _mean(misfit, settings) < _mean(kept, settings):
+    units = str(work), str(aside), settings, facts
+    wanted, rounds, cautious, anew = settings.refine, 0, False, False
+    seen = _look(units, client, last=wanted == 0)
+    before = float(np.nanmedian(seen.misfit))
+    if wanted and before > DOUBTED:
+        phase = read_array(aside, PHASE)
+        write_array(aside, PHASE, np.zeros_like(phase))
+        none = _look(units, client)
+        anew = none.mean < seen.mean
+        if anew:
+            seen, wanted, cautious = none, 2 * wanted, True
+        else:
             write_array(aside, PHASE, phase)
-            return Refined(kept, number - 1, before)
-        kept, phase = misfit, read_array(aside, PHASE)
-        if not last:
-            scores = [score for _, score in seen if score is not None]
-            unit = str(work), str(aside), settings, facts, scores
-            run_units("cnn: solve", _improve, [unit], client)
-    assert kept is not None
-    return Refined(kept, wanted, before)
+    while rounds < wanted:
+        phase = read_array(aside, PHASE)
+        run_units("cnn: solve", _improve, [(*units, seen.scores, cautious)], client)
+        tried = _look(units, client, last=rounds + 1 == wanted)
+        if tried.mean < seen.mean:
+            seen, rounds = tried, rounds + 1
+            continue
+        write_array(aside, PHASE, phase)
+        if cautious:
+            break
+        cautious = True
+    return Refined(seen.misfit, rounds, before, anew)
 
 
-def _mean(misfit: np.ndarray, settings: CnnSettings) -> float:
-    """Over the positions that the phase is made from."""
-    return float(np.nanmean(misfit[on_stride(misfit.shape, settings.stride)]))
+class _Seen(NamedTuple):
+    """What a phase makes of all patterns."""
+
+    misfit: np.ndarray
+    """(scan_y, scan_x) float64."""
+    mean: float
+    """Of it, over the positions that the phase is made from."""
+    scores: list[Score]
+
+
+def _look(units: tuple[Any, ...], client: Client | None, last: bool = False) -> _Seen:
+    """Hold the phase in the step's folder against all patterns."""
+    work, _, settings, _ = units
+    slabs = range(scene(Path(work))[0].slabs)
+    name = "cnn: misfit" if last else "cnn: refine"
+    seen = run_units(name, _see_slab, [(*units, slab, last) for slab in slabs], client)
+    misfit = np.concatenate([one for one, _ in seen])
+    mean = float(np.nanmean(misfit[on_stride(misfit.shape, settings.stride)]))
+    return _Seen(misfit, mean, [score for _, score in seen if score is not None])
 
 
 def _see_slab(
@@ -100,7 +127,12 @@ def _see_slab(
 
 
 def _improve(
-    work: str, aside: str, settings: CnnSettings, facts: dict[str, Any], scores: list[Score]
+    work: str,
+    aside: str,
+    settings: CnnSettings,
+    facts: dict[str, Any],
+    scores: list[Score],
+    cautious: bool,
 ) -> None:
     torch.set_num_threads(1)
     events, geometry, grid = scene(Path(work))
@@ -108,6 +140,5 @@ def _improve(
     y, x = (axis[chosen] for axis in scan_places(events, geometry, settings.positions))
     at = probe_positions(grid, geometry, (y, x)) - facts["origin"]
     phase, probe = read_array(aside, PHASE), read_array(aside, PROBE)
-    write_array(
-        aside, PHASE, improved(phase, scores, at, probe, facts["electrons"], torch_device())
-    )
+    changed = improved(phase, scores, at, probe, facts["electrons"], torch_device(), cautious)
+    write_array(aside, PHASE, changed)

@@ -99,4 +99,11 @@ def _refinement(facts: dict[str, Any]) -> dict[str, str]:
         f"{facts['refined']} rounds of fitting the network's phase to all patterns took the median "
         f"misfit from {before} to {after}; cnn_phase_stitched is the phase before."
     )
-    return {"flag": "network refinement", "level": "ok", "text": text}
+    if facts["refined_anew"]:
+        text += (
+            " They began from no phase at all, which explained the patterns better than that of "
+            "the network: a probe with hardly an aberration, which leaves half of a phase unseen "
+            "in each pattern, or a wrong one."
+        )
+    level = "warn" if facts["refined_anew"] else "ok"
+    return {"flag": "network refinement", "level": level, "text": text}

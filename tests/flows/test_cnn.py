@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from scipy import ndimage
 
+import tasks.cnn
 from flows.job import JobError, check_job
 from flows.overnight import run_night
 from flows.progress import stderr_console
@@ -95,6 +96,23 @@ def test_epie_starts_from_the_phase_of_the_network(recording, tmp_path):
     refused = {"epie": {"start": "cnn"}}
     with pytest.raises(JobError, match="no step cnn to start from"):
         job(recording, tmp_path, ("epie",), **refused)
+
+
+def test_a_phase_that_explains_less_than_none_is_begun_anew(recording, tmp_path, monkeypatch):
+    stitch = tasks.cnn.stitch
+
+    def wrong(patches, *rest):
+        found = stitch(patches, *rest)
+        return found._replace(image=-6 * found.image)
+
+    monkeypatch.setattr("tasks.cnn.stitch", wrong)
+    row = night(job(recording, tmp_path / "out"))
+    assert row["status"] == "ok", row["reason"]
+    results = xr.open_zarr(tmp_path / "out" / "scan" / "results.zarr", chunks=None)
+    own, fitted = (results[name].values.ravel() for name in ("cnn_phase_stitched", "cnn_phase"))
+    assert np.corrcoef(own, fitted)[0, 1] < 0
+    assert np.nanmedian(results["cnn_misfit"]) < 1.5
+    assert "They began from no phase" in (tmp_path / "out" / "scan" / "report.html").read_text()
 
 
 def test_a_refinement_that_explains_less_is_not_kept(recording, tmp_path, monkeypatch):

@@ -48,6 +48,19 @@ def test_the_score_is_the_derivative_of_the_likelihood(scan, monkeypatch):
     assert along == pytest.approx((likelihood(step) - likelihood(-step)) / (2 * step), rel=0.02)
 
 
+def test_a_cautious_step_goes_the_same_way_and_not_as_far(scan):
+    truth, at, probe, roots = scan
+    score = [score_of(roots, 0.6 * truth, at, probe, ELECTRONS)]
+    bold, careful = (
+        (improved(0.6 * truth, score, at, probe, ELECTRONS, "cpu", cautious) - 0.6 * truth)[
+            13:27, 13:27
+        ]
+        for cautious in (False, True)
+    )
+    assert np.corrcoef(bold.ravel(), careful.ravel())[0, 1] > 0.9
+    assert careful.std() < bold.std()
+
+
 def test_parts_of_a_scan_add_up_and_the_steps_find_the_truth(scan):
     truth, at, probe, roots = scan
     phase = 0.6 * truth
