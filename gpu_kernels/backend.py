@@ -19,6 +19,9 @@ try:
 except ImportError:  # a machine without a GPU: the CPU forms are complete on their own
     cupy = cupyx = None
 
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+"""A small scan makes small grids, which is no fault; numba would warn of each."""
+
 DRIVER = Path("/proc/driver/nvidia/version")
 """Where the driver's kernel module says which it is."""
 

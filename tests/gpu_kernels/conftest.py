@@ -2,12 +2,31 @@
 
 import os
 
+import numpy as np
 import pytest
 from numba import cuda
 
 from gpu_kernels import backend
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+
+
+@pytest.fixture(autouse=True)
+def device_arrays_alone(monkeypatch):
+    """Kernels get what is on the device: the simulator takes arrays of the host without a word."""
+    if not SIMULATED:
+        return
+    from numba.cuda.simulator.kernel import FakeCUDAKernel
+
+    launch = FakeCUDAKernel.__call__
+
+    def checked(self, *arguments):
+        if not self._device:
+            hosts = [one.shape for one in arguments if isinstance(one, np.ndarray) and one.ndim]
+            assert not hosts, f"{self.fn.__name__} is given arrays of the host: {hosts}"
+        return launch(self, *arguments)
+
+    monkeypatch.setattr(FakeCUDAKernel, "__call__", checked)
 
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
