@@ -13,10 +13,20 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
 @pytest.fixture(autouse=True)
 def device_arrays_alone(monkeypatch):
-    """Kernels get what is on the device: the simulator takes arrays of the host without a word."""
+    """What the simulator does without a word, and a device does not.
+
+    Kernels get what is on the device, and nothing becomes an array of the host by itself.
+    """
     if not SIMULATED:
         return
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
     from numba.cuda.simulator.kernel import FakeCUDAKernel
+
+    def refused(self):
+        raise TypeError("an array of the device is taken for one of the host; use to_host")
+
+    for name in ("__array__", "__array_interface__", "__array_struct__"):
+        monkeypatch.setattr(FakeCUDAArray, name, property(refused), raising=False)
 
     launch = FakeCUDAKernel.__call__
 

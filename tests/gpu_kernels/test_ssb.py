@@ -175,7 +175,7 @@ def test_sums_equal_the_definition(twin):
         expected[:6] += [part for term in terms for part in (term.real, term.imag)]
         expected[6:] += [right, left, both * np.abs(m - p) ** 2, beyond * np.abs(g) ** 2]
     assert all(expected[field].any() for field in range(10))
-    np.testing.assert_allclose(sums.fields, expected, atol=1e-7)
+    np.testing.assert_allclose(to_host(sums.fields), expected, atol=1e-7)
     np.testing.assert_allclose(sums.noise, expected[9].sum())
     assert sums.noise_count == beyond.sum() * ky.size
 
