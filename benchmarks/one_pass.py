@@ -2,10 +2,10 @@
 
     PYTHONPATH=. .venv/bin/python benchmarks/one_pass.py [--side 512] [--electrons 2060]
 
-The store is made by the mill's own ingest, 512 x 512 frames of 2,000 electrons by default. Then two
-processes go over its slabs on one core: one reads them (decompression and checksums), the other
-also reduces each to eight annuli, the moments of the disk, rings with overflow and the disk binned
-to 26 x 26; the sum of frames is in the store. The memory is the most that the second process held.
+The store is made by the mill's own ingest, 512 x 512 frames of 2,000 electrons by default. Then
+three processes go over its slabs on one core: one reads them with zarr alone and one with the mill
+(decompression and checksums in both), the third also reduces each to eight annuli, the moments of
+the disk, rings with overflow and the disk binned to 26 x 26; the sum of frames is in the store.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import zarr
 
 from benchmarks.counted_scan import CENTER, DETECTOR, RADIUS, write_scan
 from gpu_kernels.pixel_plan import annular_masks, plan_pixels, radial_bins, window_bins
@@ -28,6 +30,7 @@ from tasks.store.source import fingerprint
 ANNULI = [(36.0 * n, 36.0 * (n + 1)) for n in range(8)]
 BIN, BINS = 9, 26
 TARGET_RATIO, TARGET_GIB = 2.0, 1.0
+MODES = ("zarr", "read", "reduce")
 
 
 def main() -> None:
@@ -37,10 +40,10 @@ def main() -> None:
     parser.add_argument("--electrons", type=float, default=2060)
     parser.add_argument("--keep", type=Path, help="folder of the store, to measure it again")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--go-over", choices=("read", "reduce"), help=argparse.SUPPRESS)
+    parser.add_argument("--go-over", choices=MODES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.go_over:
-        print(json.dumps(go_over(str(options.keep), options.go_over == "reduce")))
+        print(json.dumps(go_over(str(options.keep), options.go_over)))
         return
     with tempfile.TemporaryDirectory() as folder:
         store = made(options.keep or Path(folder), options.side, options.electrons)
@@ -60,10 +63,10 @@ def made(folder: Path, side: int, electrons: float) -> Path:
 
 
 def print_table(store: Path, repeats: int) -> None:
-    """Time both processes in turn; the least of each counts."""
+    """Time the processes in turn; the least of each counts."""
     found: dict[str, dict[str, float]] = {}
     for _ in range(repeats):
-        for what in ("read", "reduce"):
+        for what in MODES:
             command = [sys.executable, __file__, "--go-over", what, "--keep", str(store)]
             run = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
             if what not in found or run["cpu"] < found[what]["cpu"]:
@@ -77,18 +80,24 @@ def print_table(store: Path, repeats: int) -> None:
             f"{what:16} {run['cpu']:8.2f} {run['wall']:8.2f} {run['cpu'] / events * 1e9:8.2f} "
             f"{run['memory']:12.0f}"
         )
-    ratio = found["reduce"]["cpu"] / found["read"]["cpu"]
+    to_zarr, to_read = (found["reduce"]["cpu"] / found[what]["cpu"] for what in ("zarr", "read"))
     memory = found["reduce"]["memory"] / 1024
-    print(f"reduce / read: {ratio:.2f} (target {TARGET_RATIO}), {memory:.2f} GiB (target below "
-          f"{TARGET_GIB})")  # fmt: skip
+    print(
+        f"reduce / read: {to_read:.2f}, reduce / zarr: {to_zarr:.2f} (target {TARGET_RATIO}), "
+        f"{memory:.2f} GiB (target below {TARGET_GIB})"
+    )
 
 
-def go_over(store: str, reduce: bool) -> dict[str, float]:
+def go_over(store: str, what: str) -> dict[str, float]:
     """Read each slab, and reduce it: CPU and wall time [s], and the most memory held [MiB]."""
-    recording, plan, kept = open_store(store), everything(), 0
+    recording, plan, kept, reduce = open_store(store), everything(), 0, what == "reduce"
     reduce_events(*recording.read(0), plan, frame_sum=False)  # compiled
     cpu, wall = time.process_time(), time.perf_counter()
     for slab in range(recording.slabs):
+        if what == "zarr":
+            for name in ("indptr", "indices"):
+                zarr.open_array(store, path=f"{layout.slab_group(slab)}/{name}", mode="r")[...]
+            continue
         events = recording.read(slab)
         if reduce:
             found = reduce_events(*events, plan, frame_sum=False)
