@@ -78,8 +78,8 @@ def fit_disk(frame: np.ndarray) -> DiskFit:
         raise DiskError(
             f"no bright-field disk: the best fit has its centre at ({row:.1f}, {col:.1f}) px, "
             f"radius {radius:.1f} px, {fit[6]:.3g} e inside and {fit[11]:.3g} e outside, and "
-            f"{covered:.0%} of its rim is on the detector; give center_px and semiangle_px, or move "
-            "the zero frequency to the middle of the frames (numpy.fft.fftshift) if it comes first."
+            f"{covered:.0%} of its rim is on the detector; give center_px and semiangle_px, or "
+            "move zero frequency to the frames' middle (numpy.fft.fftshift) if it comes first."
         )
     return DiskFit(
         center=(float(row), float(col)),
