@@ -55,8 +55,8 @@ def mill(
     else:
         for row in night["datasets"]:
             say(row)
-        one = len(night["datasets"]) == 1
-        typer.echo((night["datasets"][0]["report"] if one else night["index"]) or "")
+        alone = night["datasets"][0]["report"] if len(night["datasets"]) == 1 else None
+        typer.echo(alone or night["index"] or "")
     if lost:
         raise typer.Exit(1)
 

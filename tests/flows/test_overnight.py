@@ -8,11 +8,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import typer
 from distributed import LocalCluster
 from numba import cuda
 from rich.console import Console
 
 from flows import clusters, overnight
+from flows.cli_night import Request, mill
 from flows.clusters import ClusterError, NightCluster
 from flows.deadline import Deadline
 from flows.job import check_job
@@ -75,6 +77,16 @@ def test_lost_scheduler_is_tried_again(job, milled):
     rows = rows_of(job(("a", {}), ("b", {}), tries=3))
     assert names == ["a", "a", "a", "b"]
     assert (rows["a"]["status"], rows["a"]["tries"]) == ("ok", 3)
+
+
+def test_dataset_alone_that_fails_ends_with_the_path_of_the_nights_page(
+    job, milled, tmp_path, capsys
+):
+    milled[1]["a"] = [ValueError("bad data")]
+    with pytest.raises(typer.Exit) as ended:
+        mill(job(("a", {})), Request([], prefect=False, as_json=False, quiet=True))
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "index.html")
 
 
 def test_tries_end_and_the_reason_says_how_many(job, milled, tmp_path):
