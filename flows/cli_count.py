@@ -76,6 +76,7 @@ def count(
     from tasks.formats.recording import RecordingError
     from tasks.formats.sector_files import scan_files, scan_name
     from tasks.ingest import ReaderOptions
+    from tasks.memory import MemoryPlanError
 
     told: dict[str, Any] = {
         name: str(value) if isinstance(value, Path) else value
@@ -100,7 +101,7 @@ def count(
         facts = ingest_file(path, output, reader, console, quiet or as_json, scan_name(path))
         if h5 is not None:
             facts["h5"] = export(Path(facts["store"]), h5, overwrite=overwrite)["path"]
-    except (RecordingError, ArrayFileError, ExportError, OSError) as error:
+    except (RecordingError, ArrayFileError, ExportError, MemoryPlanError, OSError) as error:
         refuse(str(error), as_json)
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else facts["store"])
     if not as_json:

@@ -17,6 +17,7 @@ from tasks.calibrate import read_calibration
 from tasks.calibration.tuned import read_tuned
 from tasks.disk import fit_store_disk
 from tasks.ingest import ReaderOptions
+from tasks.memory import MemoryPlanError
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store
 
@@ -95,7 +96,7 @@ def open_target(
         work = _work_folder(path, entry, night, output, console)
         store = open_store(layout.event_store(work))
         return _opened(store, work, numbers, entry, job)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryPlanError) as error:
         raise ExploreError(str(error)) from error
 
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.dataset import name_of_recording
+from tasks import ingest
 
 BAD = {
     # what stands at the path, options, and what is said
@@ -24,6 +25,7 @@ BAD = {
         ["--detector-shape", "4", "16"], "8 x 8",
     ),
 }  # fmt: skip
+NUMBERS = ["--voltage-kv", "80", "--semiangle-mrad", "25", "--scan-step-angstrom", "0.3"]
 
 
 def _save(path, data):
@@ -47,3 +49,14 @@ def test_bad_recording_is_refused_in_a_sentence(tmp_path, case):
 
 def test_recordings_that_differ_after_a_dot_have_stores_of_their_own():
     assert name_of_recording("s_0.2um.h5") != name_of_recording("s_0.4um.h5")
+
+
+@pytest.mark.parametrize("command", [["ingest"], ["explore", "--no-browser", *NUMBERS]])
+def test_recording_whose_rows_do_not_fit_the_workers_is_refused(tmp_path, monkeypatch, command):
+    path = tmp_path / "scan.npy"
+    _save(path, np.ones((2, 3, 8, 8), np.uint8))
+    monkeypatch.setattr(ingest, "room_of_unit", lambda _: 100)
+    told = [command[0], str(path), "--output", str(tmp_path / "stores"), "--json", *command[1:]]
+    answer = CliRunner().invoke(app, told)
+    assert answer.exit_code == 2, answer.output
+    assert "one scan row has about 192 electrons" in json.loads(answer.stdout)["error"]
