@@ -1,7 +1,7 @@
 """Two independent halves of a recording: each electron goes to one of them by a fair coin.
 
-The coin is a hash of (seed, slab, number of the event), so the halves are the same on every
-machine, on both sides, and however the work is cut.
+The coin is a hash of (seed, scan position, number of the electron there), so the halves are the
+same on every machine, on both sides, and however a scan is cut into slabs.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ THREADS_PER_BLOCK = 128
 
 
 def half_of_events(
-    indptr: Array, indices: Array, seed: int, slab: int, number: int
+    indptr: Array, indices: Array, seed: int, first: int, number: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Take one of the two halves of a slab's events, binomially.
 
@@ -25,8 +25,8 @@ def half_of_events(
         Detector pixels.
     seed : int
         Of the split.
-    slab : int
-        Number of the slab, so that slabs have coins of their own.
+    first : int
+        Number of the first of these positions in the scan.
     number : int
         0 or 1. Every event is in exactly one of the two halves, in its order.
 
@@ -37,85 +37,92 @@ def half_of_events(
     indices : (events of the half,) uint16 or uint32
         On the host.
     """
-    key = _key(seed, slab)
+    key = _key(seed)
     starts = to_host(indptr)
     if on_gpu(indices):
         coins = device_zeros(indices.size, np.uint8)
-        blocks = max(1, -(-indices.size // THREADS_PER_BLOCK))
-        _coins_kernel[blocks, THREADS_PER_BLOCK](to_device(key), coins)
+        blocks = max(1, -(-(starts.size - 1) // THREADS_PER_BLOCK))
+        _coins_kernel[blocks, THREADS_PER_BLOCK](to_device(key), first, indptr, coins)
         chosen = to_host(coins) == number
         before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
         return before[starts], to_host(indices)[chosen]
     # Longer than needed: pages that nothing is written to take no memory.
     taken, ends = np.empty_like(indices), np.empty_like(starts)
-    _take_cpu(key, np.uint64(number), starts, indices, ends, taken)
+    _take_cpu(key, first, np.uint64(number), starts, indices, ends, taken)
     return ends, taken[: ends[-1]]
 
 
-def events_of_halves(events: int, seed: int, slab: int) -> tuple[int, int]:
-    """How many of a slab's events each half gets, without the events themselves.
+def events_of_halves(indptr: np.ndarray, seed: int, first: int) -> tuple[int, int]:
+    """How many of some positions' events each half gets, without the events themselves.
 
     Parameters
     ----------
-    events : int
-        In the slab.
-    seed, slab : int
+    indptr : (positions + 1,) int64
+        Where each position's events begin.
+    seed, first : int
         As in ``half_of_events``.
 
     Returns
     -------
     first, second : int
-        Their sum is ``events``.
+        Their sum is all of them.
     """
-    second = int(_count_cpu(_key(seed, slab), events))
-    return events - second, second
+    second = int(_count_cpu(_key(seed), first, indptr))
+    return int(indptr[-1] - indptr[0]) - second, second
 
 
-def _key(seed: int, slab: int) -> np.ndarray:
-    key = (seed * 0x9E3779B97F4A7C15 + slab * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
-    return np.array([key], np.uint64)
+def _key(seed: int) -> np.ndarray:
+    return np.array([seed * 0xD1B54A32D192ED03 & 0xFFFFFFFFFFFFFFFF], np.uint64)
 
 
-def _coin(key, event):
-    # splitmix64's finaliser (Steele, Lea and Flood 2014): passes statistical tests as a counter.
-    z = uint64(key + uint64(event) * uint64(0x9E3779B97F4A7C15))
+def _hash(key, number):
+    # splitmix64 (Steele, Lea and Flood 2014), which passes statistical tests as a counter.
+    z = uint64(key + uint64(number) * uint64(0x9E3779B97F4A7C15))
     z = (z ^ (z >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> uint64(27))) * uint64(0x94D049BB133111EB)
-    return (z ^ (z >> uint64(31))) >> uint64(63)
+    return z ^ (z >> uint64(31))
 
 
 __warningregistry__: dict[object, object] = {}
 """Python adds this where a product first overflows, as it should here; in CUDA's simulator another
 thread may be looking through the names of this file at that moment, and would fail."""
 
-_coin_cpu = njit(inline="always")(_coin)
-_coin_gpu = cuda.jit(device=True)(_coin)
+_hash_cpu = njit(inline="always")(_hash)
+_hash_gpu = cuda.jit(device=True)(_hash)
+_COIN = np.uint64(63)
+"""The highest bit of a hash."""
 
 
 @njit(nogil=True, cache=True)
-def _take_cpu(key, number, starts, indices, ends, taken):
+def _take_cpu(key, first, number, starts, indices, ends, taken):
     # Each event is written, and the next one over it unless it is of this half: no branch that
     # nobody could foretell.
     kept = 0
     ends[0] = 0
     for position in range(starts.size - 1):
-        for event in range(starts[position], starts[position + 1]):
-            taken[kept] = indices[event]
-            kept += _coin_cpu(key[0], event) == number
+        own = _hash_cpu(key[0], first + position)
+        begin = starts[position]
+        for event in range(starts[position + 1] - begin):
+            taken[kept] = indices[begin + event]
+            kept += (_hash_cpu(own, event) >> _COIN) == number
         ends[position + 1] = kept
 
 
 @njit(nogil=True, cache=True)
-def _count_cpu(key, events):
+def _count_cpu(key, first, starts):
     # On the host alone: there is nothing to read, and the answer is one number.
-    second = 0
-    for event in range(events):
-        second += _coin_cpu(key[0], event)
+    second = np.uint64(0)
+    for position in range(starts.size - 1):
+        own = _hash_cpu(key[0], first + position)
+        for event in range(starts[position + 1] - starts[position]):
+            second += _hash_cpu(own, event) >> _COIN
     return second
 
 
 @cuda.jit
-def _coins_kernel(key, coins):
-    event = cuda.grid(1)
-    if event < coins.size:
-        coins[event] = _coin_gpu(key[0], event)
+def _coins_kernel(key, first, starts, coins):
+    position = cuda.grid(1)
+    if position < starts.size - 1:
+        own = _hash_gpu(key[0], first + position)
+        for event in range(starts[position + 1] - starts[position]):
+            coins[starts[position] + event] = _hash_gpu(own, event) >> _COIN

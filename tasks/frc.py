@@ -39,7 +39,7 @@ from tasks.store.halves import publish_halves
 from tasks.store.publish import Manifest, published
 from tasks.units import stage
 
-VERSION = 4
+VERSION = 5
 CURVES = "curves.zarr"
 BAND_LIMITED = ("virtual", "dpc", "ssb")
 """Methods whose images hold nothing beyond 2 k0, whatever the scan step."""

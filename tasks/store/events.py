@@ -97,7 +97,8 @@ class EventStore:
             )
         if self.half is None:
             return Events(indptr, indices)
-        return Events(*half_of_events(indptr, indices, self.half.seed, slab, self.half.number))
+        position, half = first * self.scan_shape[1], self.half
+        return Events(*half_of_events(indptr, indices, half.seed, position, half.number))
 
     def unusable(self) -> np.ndarray:
         """(rows, cols) bool: positions without a frame, or where one lost a detector sector."""

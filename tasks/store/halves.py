@@ -19,7 +19,7 @@ from tasks.store.events import FORMAT, EventStore, open_store, read_array
 from tasks.store.publish import Manifest, published
 from tasks.units import run_units
 
-VERSION = 1
+VERSION = 2
 
 
 def publish_halves(
@@ -82,5 +82,6 @@ def publish_halves(
 
 
 def _count(path: str, seed: int, slab: int) -> tuple[int, int]:
-    indptr = read_array(open_store(path).data, f"{layout.slab_group(slab)}/indptr")
-    return events_of_halves(int(indptr[-1]), seed, slab)
+    store = open_store(path)
+    indptr = read_array(store.data, f"{layout.slab_group(slab)}/indptr")
+    return events_of_halves(indptr, seed, store.rows(slab)[0] * store.scan_shape[1])
