@@ -173,23 +173,6 @@ def _open(path: Path, group: str | None) -> xr.Dataset:
     return found[in_order(found.data_vars)]
 
 
-def _missing_line(results: xr.Dataset, dose: dict[str, Any]) -> str:
-    missing, partial = dose.get("frames_missing"), dose.get("frames_partial")
-    parts = []
-    if "frames_present" in results and results["frames_present"].size:
-        frames = results["frames_present"].values
-        if np.all(frames == frames.flat[0]) and frames.flat[0] > 0:
-            count = int(frames.flat[0])
-            parts.append(f"Every position has {count} frame{'s' if count > 1 else ''}.")
-    if missing:
-        parts.append(f"{number(missing)} positions have no frame.")
-    if partial:
-        parts.append(f"{number(partial)} frames lost a part of the detector.")
-    elif partial == 0:
-        parts.append("No frame lost a part of the detector.")
-    return " ".join(parts)
-
-
 def _read_provenance(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
