@@ -44,14 +44,19 @@ STRENGTHS = {"hbn": 4.0, "graphene": 4.0, "gold": 1.0}
 
 
 def scanned(
-    name: str, probe: np.ndarray, positions: np.ndarray, electrons: float, seed: int
+    name: str,
+    probe: np.ndarray,
+    positions: np.ndarray,
+    electrons: float,
+    seed: int,
+    strength: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Counted patterns (n, side, side), zero frequency in the middle, and the true phase."""
     side = int(positions.max()) + 2 * SIDE
     side += side % 2
     specimen = build_specimen(name, (side * PIXEL,) * 2, 80e3, np.random.default_rng(seed),
                               periodic=True)  # fmt: skip
-    fine = STRENGTHS[name] * specimen.phase((2 * side,) * 2, (PIXEL / 2,) * 2)
+    fine = strength * STRENGTHS[name] * specimen.phase((2 * side,) * 2, (PIXEL / 2,) * 2)
     spectrum = scipy.fft.fftshift(scipy.fft.fft2(fine))[
         side // 2 : -side // 2, side // 2 : -side // 2
     ]
