@@ -146,11 +146,17 @@ def _classes(keys: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return label, example
 
 
-@lru_cache(maxsize=4)
 def radii(detector_shape: tuple[int, int], center: tuple[float, float]) -> np.ndarray:
     """(rows, cols) float64, read-only: distance of each pixel from a centre (row, col) [px]."""
-    y, x = np.indices(detector_shape)
-    found = np.hypot(y - center[0], x - center[1])
+    rows, cols = detector_shape
+    return _radii(int(rows), int(cols), float(center[0]), float(center[1]))
+
+
+@lru_cache(maxsize=1)
+def _radii(rows: int, cols: int, row: float, col: float) -> np.ndarray:
+    # Kept for the next mask around the same centre; one, since a large detector's are 100 MB.
+    y, x = np.indices((rows, cols))
+    found = np.hypot(y - row, x - col)
     found.flags.writeable = False
     return found
 
