@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.places import fault
-from flows.roots import refusal
 from tasks.fetch import is_remote
 from tasks.formats.companion import read_companion
 from tasks.formats.own_metadata import own_metadata
 from tasks.formats.recording import RecordingError
+from tasks.roots import refusal
 
 KEY, TOLD_BY = "metadata", "told_by"
 NEEDED = ("voltage_kv", "semiangle_mrad", "scan_step_angstrom")

@@ -86,9 +86,9 @@ class Dataset(Options):
     """Distance of neighbouring scan positions [Å], one number or [y, x]. Needed."""
     metadata: str | None = Field(default=None, examples=["scan147_HAADF.dm4", "{name}.dm4"])
     """A file beside the recording that says `voltage_kv`, `semiangle_mrad` or
-    `scan_step_angstrom` where the job does not: an image of the same scan, in any format that
-    rosettasciio reads. `{name}` stands for the recording's name without its suffix. What it leaves
-    open is taken from the recording itself, where that says it."""
+    `scan_step_angstrom` where the job does not: an image of the same scan, as `.dm4`, `.emd`,
+    `.ser`, `.hspy` and others. `{name}` stands for the recording's name without its suffix. What it
+    leaves open is taken from the recording itself, where that says it."""
     told_by: dict[str, str] = Field(default={}, examples=[{"voltage_kv": "scan147_HAADF.dm4"}])
     """Which file gave a key that the job leaves open: filled in as the job is read."""
     scan_rotation_deg: Degrees | None = Field(default=None, examples=[-9])

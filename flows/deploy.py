@@ -28,6 +28,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.job import read_job
 from flows.nightly import nightly
+from tasks.redact import redacted
 
 DEAD_RUNS = "phasemill: a run without a heartbeat has crashed"
 LATE = ConcurrencyLimitStrategy.CANCEL_NEW
@@ -108,14 +109,15 @@ def deploy(job: Path, name: str, pool: str, schedule: Schedule | None) -> dict[s
             _crash_dead_runs(client)
     except httpx.HTTPError as error:
         raise DeployError(
-            f"the Prefect server at {server} does not take it: {error or type(error).__name__}"
+            redacted(f"the Prefect server at {server} does not take it: ")
+            + redacted(str(error) or type(error).__name__)
         ) from error
     return {
         "deployment": f"nightly/{name}",
         "id": str(identity),
         "pool": pool,
         "schedule": None if schedule is None else f"{schedule.cron} ({schedule.timezone})",
-        "server": server,
+        "server": redacted(server),
     }
 
 

@@ -173,7 +173,7 @@ def _expanded(
     if is_remote(path):
         if awaited or not re.fullmatch(MIRROR, path):
             why = "--watch looks at files" if awaited else "an address has no key, query or user"
-            faults.append(fault(lines, ("datasets", number, "path"), f"{why}: {_bare(path)}"))
+            faults.append(fault(lines, ("datasets", number, "path"), f"{why}: {path}"))
         yield {"name": name_of_recording(path)} | entry
         return
     full = str(folder / Path(path).expanduser())
@@ -193,11 +193,6 @@ def _expanded(
         )
     for one in found:
         yield {"name": name_of_recording(one)} | entry | {"path": one}
-
-
-def _bare(address: str) -> str:
-    """An address without what may be secret in it."""
-    return re.sub(r"//[^/@]*@", "//…@", re.sub(r"[?#].*", "?…", address))
 
 
 def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:

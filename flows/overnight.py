@@ -22,6 +22,7 @@ from flows.reprocess import ORDER, redone, reprocess
 from flows.step import is_lost_record, recorded, unrecorded
 from flows.stop import stoppable
 from tasks.mirror import mirror
+from tasks.redact import redacted
 from tasks.report.night import write_night
 from tasks.step_copies import StepCopies
 from tasks.store import layout
@@ -240,12 +241,12 @@ def _reason(error: Exception, recording: str, log: Path) -> str:
     reason = str(error)
     if not reason or not isinstance(error, ValueError | OSError | RuntimeError):
         reason = f"{type(error).__name__}: {error} (details in {log})"
-    return reason if recording in reason else f"{recording}: {reason}"
+    return redacted(reason if recording in reason else f"{recording}: {reason}")
 
 
 def _keep_traceback(log: Path) -> None:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc(), encoding="utf-8")
+        log.write_text(redacted(traceback.format_exc()), encoding="utf-8")
     except OSError:  # a full or read-only disk is often the very reason
         return

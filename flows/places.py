@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from flows.dataset import Dataset
 from flows.job_model import Job
 from flows.options import MIRROR, NAME
+from tasks.redact import redacted
 
 SHORT = Repr()
 """Shows what was found, however much it is."""
@@ -73,7 +74,7 @@ def fault(lines: dict[tuple, int], place: tuple, message: str) -> str:
     while known and known not in lines:
         known = known[:-1]
     line = f"line {lines[known]}: " if known in lines and lines else ""
-    return f"{line}{'.'.join(str(part) for part in place)}: {message}"
+    return f"{line}{'.'.join(str(part) for part in place)}: {redacted(message)}"
 
 
 def lines_of(

@@ -1,37 +1,31 @@
 """Roots: the folders that a job may read and write, where a facility sets any."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from flows.dataset import Dataset
 from flows.job_model import Job
 from flows.places import fault
-from tasks.fetch import is_remote
+from tasks.roots import refusal, roots
 
-ROOTS = "PHASEMILL_ROOTS"
-"""Environment variable with folders, separated by ``:``; unset: any path that the user may read."""
+STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory")
+"""Kinds of stores that hold no file of this machine."""
+
+LOCAL = ("file", "local")
 
 
 def escaped_paths(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:
     """A fault for each path of a job that leaves its roots, links followed."""
     found = ((place, refusal(path)) for place, path in _paths(job, origins))
-    return [fault(lines, place, text) for place, text in found if text is not None]
-
-
-def refusal(path: str) -> str | None:
-    """Why a path may not be used, None where it may."""
-    roots = [Path(root).resolve() for root in os.environ.get(ROOTS, "").split(":") if root]
-    inside = any(Path(path).resolve().is_relative_to(root) for root in roots)
-    if not roots or (inside and not is_remote(path)):
-        return None
-    named = ", ".join(map(str, roots))
-    return f"{path} is outside of the folders that jobs may use: {named}"
+    faults = [fault(lines, place, text) for place, text in found if text is not None]
+    kind = (job.mirror or "s3:").partition(":")[0]
+    if roots() and kind not in (*STORES, *LOCAL):
+        faults.append(fault(lines, ("mirror",), f"{kind} may lead to files of this machine"))
+    return faults
 
 
 def _paths(job: Job, origins: list[int]) -> Iterator[tuple[tuple, str]]:
     yield ("output",), job.output
-    if job.mirror is not None and job.mirror.startswith(("file:", "local:")):
+    if job.mirror is not None and job.mirror.partition(":")[0] in LOCAL:
         yield ("mirror",), job.mirror.partition("://")[2]
     for dataset, origin in zip(job.datasets, origins, strict=True):
         at = ("datasets", origin)

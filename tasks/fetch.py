@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 
 from tasks.formats.hdf5 import first_line
+from tasks.redact import redacted
 from tasks.store.publish import write_json
 
 REMOTE = re.compile(r"^[a-z][a-z0-9+]*://")
@@ -73,7 +74,8 @@ def fetch(address: str, folder: Path) -> Path:
         cause = error.__cause__ or error
         if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == 404:
             raise FetchError(f"{address}: there is no such file.") from error
-        raise FetchError(f"{address}: cannot be read: {first_line(cause)}.") from error
+        # Alone: where an address leads to a signed one, the store's own error quotes it.
+        raise FetchError(redacted(f"{address}: cannot be read: {first_line(cause)}.")) from None
     if told["size"] is not None and copied != told["size"]:
         raise FetchError(f"{address}: {copied} of {told['size']} bytes came; try again.")
     aside.replace(target)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import fsspec
 
+from tasks.redact import redacted
 from tasks.store import layout
 from tasks.store.exchange import move_into_place
 from tasks.store.publish import DamagedResultError, Manifest, hash_file, verify
@@ -92,7 +93,7 @@ def _told_apart(address: str, what: str) -> Iterator[None]:
     except ImportError as error:
         raise ValueError(f"{address}: {error}; for S3, install phasemill[s3].") from error
     except Exception as error:  # the errors of each store's own library
-        raise OSError(f"{address}: the store {what}: {error}") from error
+        raise OSError(redacted(f"{address}: the store {what}: {error}")) from None
 
 
 def _fetch(aside: Path, address: str) -> None:

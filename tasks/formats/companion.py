@@ -15,9 +15,15 @@ from rsciio import IO_PLUGINS
 
 from tasks.formats.hdf5 import first_line
 from tasks.formats.recording import RecordingError, times
+from tasks.roots import refuse_links_out
 
 IN_ANGSTROM = {"Å": 1.0, "A": 1.0, "angstrom": 1.0, "nm": 10.0, "pm": 0.01, "µm": 1e4, "μm": 1e4,
                "um": 1e4, "m": 1e10}  # fmt: skip
+READERS = (
+    "DigitalMicrograph", "EMD", "TIA", "HSPY", "ZSPY", "NeXus", "TIFF", "MRC", "TVIPS", "Blockfile",
+    "EMPAD", "QuantumDetector", "Arina",
+)  # fmt: skip
+"""Those of rosettasciio that take a file for data: others evaluate or unpickle parts of theirs."""
 SIGNIFICANT = 6
 """Digits of a pixel size that are kept: such files hold single precision."""
 
@@ -112,14 +118,19 @@ def readable_signals(path: str) -> list[dict[str, Any]]:
         If none can.
     """
     suffix = Path(path).suffix.lower().lstrip(".")
-    readers = [p for p in IO_PLUGINS if suffix in (e.lower() for e in p["file_extensions"])]
+    readers = [
+        plugin
+        for plugin in IO_PLUGINS
+        if plugin["name"] in READERS and suffix in map(str.lower, plugin["file_extensions"])
+    ]
     if not Path(path).is_file():
         raise RecordingError(f"{path}: there is no such file")
     if not readers:
         raise RecordingError(
-            f"{path}: rosettasciio reads no file with the suffix .{suffix}; .dm4, .dm3, .emd, .ser "
-            "and .hspy are the usual ones"
+            f"{path}: no file with the suffix .{suffix} is read as metadata; .dm4, .dm3, .emd, "
+            ".ser and .hspy are the usual ones"
         )
+    refuse_links_out(path)
     why = "no reader for it"
     for plugin in readers:
         try:

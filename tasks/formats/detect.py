@@ -18,6 +18,7 @@ from tasks.formats.recording import Recording, RecordingError
 from tasks.formats.rosetta import RosettaRecording, reader_by_mark, reader_by_name
 from tasks.formats.sector_files import scan_files
 from tasks.formats.stempy_hdf5 import StempyRecording
+from tasks.roots import refuse_links_out
 
 HDF5, NPY, BLOCK = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"IMGBLO"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -79,7 +80,8 @@ def open_recording(
     Raises
     ------
     RecordingError
-        If no reader knows the file, its reader refuses it, or an option makes no sense for it.
+        If no reader knows the file, its reader refuses it, an option makes no sense for it, or it
+        links to a file outside of the folders that a facility allows.
     """
     name = str(path)
     if out_of_range not in ("error", "drop"):
@@ -87,6 +89,7 @@ def open_recording(
     for key, shape in (("scan_shape", scan_shape), ("detector_shape", detector_shape)):
         if shape is not None and (len(shape) != 2 or min(shape) < 1):
             raise RecordingError(f"{path}: {key} is {shape}; two numbers from 1 on are needed.")
+    refuse_links_out(name)
     kind = _kind(name, array)
     common: dict[str, Any] = {
         "scan_shape": scan_shape,

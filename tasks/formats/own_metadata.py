@@ -25,6 +25,7 @@ from tasks.formats.companion import (
 from tasks.formats.hdf5 import open_hdf5
 from tasks.formats.recording import RecordingError
 from tasks.formats.rosetta import reader_by_mark, reader_by_name
+from tasks.roots import refuse_links_out
 
 HDF5, BLOCK = b"\x89HDF\r\n\x1a\n", b"IMGBLO"
 READERS = ("digitalmicrograph", "blockfile", "empad", "tia", "tvips")
@@ -47,6 +48,7 @@ def own_metadata(path: str) -> Companion | None:
         None where it says nothing, or cannot be read: its reader says why when its turn comes.
     """
     try:
+        refuse_links_out(path)
         if Path(path).is_dir():
             return _of_hyperspy(path, zarr.open_group(path, mode="r"))
         with open(path, "rb") as file:

@@ -25,7 +25,7 @@ MARKS = (
     (0, b"MM\0+", "tiff"),
 )
 """Byte, mark and rosettasciio's reader of formats that say what they are."""
-UNMARKED = {"xml": "empad", "rpl": "ripple", "emi": "tia", "mrcz": "mrcz"}
+UNMARKED = {"xml": "empad", "rpl": "ripple", "emi": "tia"}
 """Suffix and reader of formats that bear no mark."""
 
 

@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tasks.formats.linked import linked_files
 from tasks.formats.raw_csr import array_files, is_raw_csr
 from tasks.formats.sector_files import scan_files
 from tasks.store.publish import hash_file, hash_of, write_json
@@ -27,7 +28,9 @@ State = tuple[int, int]
 
 
 def state_of(path: Path) -> State:
-    """Size and last change of a file, of all that a folder (Zarr) holds, or of a scan's raw files.
+    """Size and last change of a recording.
+
+    Of a file and all that it links to, of all that a folder (Zarr) holds, or of a scan's files.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def fingerprint(path: Path, remembered: Path) -> Source:
         digest = hash_file(path)
     else:
         folder = path if path.is_dir() else path.parent
-        digest = hash_of({str(file.relative_to(folder)): hash_file(file) for file in files})
+        digest = hash_of({os.path.relpath(file, folder): hash_file(file) for file in files})
     source = Source(str(path), size, modified, digest)
     write_json(remembered, asdict(source))
     return source
@@ -89,7 +92,9 @@ def _files(path: Path) -> list[Path]:
         return raw
     if path.is_file() and is_raw_csr(str(path)):
         return [path, *array_files(path)]
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    if path.is_file():
+        return [path, *linked_files(path)]
+    files = sorted(p for p in path.rglob("*") if p.is_file())
     if not files:
         raise ValueError(f"{path}: this is a folder, and no Zarr: it holds no file.")
     return files

@@ -14,8 +14,8 @@ KEYS = {
 }  # fmt: skip
 
 
-def job(path, folder, **options):
-    raw = {"output": str(folder / "out"), "datasets": [{"path": path, **KEYS}]}
+def job(path, folder, mirror=None, **options):
+    raw = {"output": str(folder / "out"), "mirror": mirror, "datasets": [{"path": path, **KEYS}]}
     return check_job(raw, "job", folder, **options)
 
 
@@ -40,6 +40,8 @@ def test_recording_at_an_address_is_fetched_and_milled(tmp_path):
     [
         ("https://host/a.h5?key=SECRET", "https://host/a.h5?…"),
         ("s3://user:SECRET@bucket/a.h5", "s3://…@bucket/a.h5"),
+        ("s3://user:SEC/SECRET@bucket/a.h5", "s3://…@bucket/a.h5"),
+        ("simplecache::s3://user:SECRET@bucket/a.h5", "no such file"),
     ],
 )
 def test_address_with_a_secret_in_it_is_refused_and_not_repeated(tmp_path, path, shown):
@@ -59,3 +61,17 @@ def test_address_leaves_the_roots_of_a_facility(tmp_path, monkeypatch):
     monkeypatch.setenv("PHASEMILL_ROOTS", str(tmp_path))
     with pytest.raises(JobError, match="is outside of the folders that jobs may use"):
         job("s3://bucket/a.h5", tmp_path)
+
+
+def test_mirror_tells_no_secret(tmp_path):
+    with pytest.raises(JobError, match=r"s3://…@bucket/x' is no address") as refused:
+        job("a.h5", tmp_path, mirror="s3://user:SEC/SECRET@bucket/x")
+    assert "SECRET" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["generic", "zip", "dir", "reference"])
+def test_mirror_leads_to_no_file_of_a_facility(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("PHASEMILL_ROOTS", str(tmp_path))
+    (tmp_path / "a.h5").touch()
+    with pytest.raises(JobError, match=f"mirror: {kind} may lead to files of this machine"):
+        job("a.h5", tmp_path, mirror=f"{kind}:///tmp/out")

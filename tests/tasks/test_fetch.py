@@ -1,6 +1,7 @@
 """A recording at an address is copied whole, once, and again when it has changed."""
 
 import threading
+import traceback
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +24,20 @@ class Quiet(SimpleHTTPRequestHandler):
 
     def do_GET(self):
         self.asked.append(self.path)
-        super().do_GET()
+        if self.path == "/signed.h5":
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere.h5?signature=SECRET")
+            self.end_headers()
+        elif "signature" in self.path:
+            self.send_error(403)
+        else:
+            super().do_GET()
+
+    def do_HEAD(self):
+        if "signed" in self.path or "signature" in self.path:
+            self.do_GET()
+        else:
+            super().do_HEAD()
 
 
 @pytest.fixture
@@ -50,6 +64,12 @@ def test_file_is_copied_once_and_again_when_it_changes(web, tmp_path):
     assert asked.count("/scan.h5") == before
     (folder / "scan.h5").write_bytes(DATA + b"more")
     assert fetch(f"{address}/scan.h5", tmp_path / "copy").read_bytes() == DATA + b"more"
+
+
+def test_signed_address_that_another_leads_to_is_not_told(web, tmp_path):
+    with pytest.raises(FetchError, match=r"signed\.h5: cannot be read: 403.*elsewhere") as failed:
+        fetch(f"{web[1]}/signed.h5", tmp_path / "copy")
+    assert "SECRET" not in "".join(traceback.format_exception(failed.value))
 
 
 def test_what_is_not_there_is_said_and_nothing_is_left(web, tmp_path):

@@ -62,7 +62,8 @@ def test_image_of_another_size_is_no_scan(tmp_path, write_dm4):
     ("name", "content", "said"),
     [
         ("gone.dm4", None, "there is no such file"),
-        ("a.xyz", b"text", "reads no file with the suffix .xyz"),
+        ("a.xyz", b"text", "no file with the suffix .xyz is read as metadata"),
+        ("a.nc", b"CDF\1", "no file with the suffix .nc is read as metadata"),
         ("cut.dm4", b"\0\0\0\4" + bytes(60), "cannot be read as metadata (DigitalMicrograph"),
         ("empty.dm4", b"", "cannot be read as metadata"),
     ],
