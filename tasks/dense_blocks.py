@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from tasks.store.chunks import read_chunk, write_chunk
+from tasks.store.chunks import ShardReader, write_shard
 from tasks.store.publish import DamagedResultError
 
 PIXELS_PER_BLOCK = 32
 """Detector pixels of one chunk of the dense array, and of one unit of the transforms."""
 
 
-def write_blocks(
-    array: Path, slab: int, counts: np.ndarray, slab_shape: tuple[int, int]
-) -> list[Path]:
-    """Write one slab's part of every block.
+def write_blocks(array: Path, slab: int, counts: np.ndarray, slab_shape: tuple[int, int]) -> Path:
+    """Write one slab's part of every block, together in one shard.
 
     Parameters
     ----------
@@ -34,17 +32,19 @@ def write_blocks(
 
     Returns
     -------
-    list of Path
-        The files.
+    Path
+        The file.
     """
-    return [
-        write_chunk(
-            array, (block, slab, 0),
-            counts[PIXELS_PER_BLOCK * block : PIXELS_PER_BLOCK * (block + 1)],
-            (PIXELS_PER_BLOCK, *slab_shape), flat=True,
-        )
-        for block in range(-(-len(counts) // PIXELS_PER_BLOCK))
-    ]  # fmt: skip
+    blocks = (
+        counts[first : first + PIXELS_PER_BLOCK]
+        for first in range(0, len(counts), PIXELS_PER_BLOCK)
+    )
+    return write_shard(array, (0, slab, 0), blocks, (PIXELS_PER_BLOCK, *slab_shape))
+
+
+def blocks_of(pixels: int) -> int:
+    """How many blocks hold so many pixels."""
+    return -(-pixels // PIXELS_PER_BLOCK)
 
 
 class DenseBlocks:
@@ -57,6 +57,7 @@ class DenseBlocks:
         self.shape: tuple[int, int, int] = array.shape
         self.dtype: np.dtype = array.dtype
         self._chunk = array.chunks
+        self._shards = ShardReader(self._folder, self.dtype, self._chunk, blocks_of(array.shape[0]))
 
     def __getitem__(self, pixels: slice) -> np.ndarray:
         """(pixels, scan_y, scan_x) of some pixels in turn, from whole blocks.
@@ -80,7 +81,7 @@ class DenseBlocks:
 
     def _read(self, block: int, slab: int) -> np.ndarray:
         try:
-            return read_chunk(self._folder, (block, slab, 0), self.dtype, self._chunk, flat=True)
+            return self._shards.read((0, slab, 0), block)
         except (OSError, ValueError, RuntimeError) as error:
             raise DamagedResultError(
                 f"{self._folder}: block {block} of pixels cannot be read in slab {slab} ({error}); "

@@ -25,7 +25,7 @@ from gpu_kernels.pixel_plan import (
 )
 from gpu_kernels.reduction import Reductions, reduce_events
 from tasks import dense, region_sums
-from tasks.dense_blocks import PIXELS_PER_BLOCK, write_blocks
+from tasks.dense_blocks import PIXELS_PER_BLOCK, blocks_of, write_blocks
 from tasks.detectors import Annulus, MaskDetector, RadialSettings
 from tasks.device import on_device
 from tasks.regions import Region
@@ -35,7 +35,7 @@ from tasks.store.chunks import write_chunk
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.units import run_units
 
-VERSION = 3
+VERSION = 4
 DENSE_TYPE = np.uint16
 
 
@@ -187,7 +187,6 @@ def _lay_out(aside: Path, recording: store.EventStore, settings: ReduceSettings)
         ("virtual", (n, height, width), np.uint32, (n, rows, width)),
         ("com_electrons", (height, width), np.uint32, (rows, width)),
         ("com_sums", (height, width, 2), np.int64, (rows, width, 2)),
-        ("dense", (settings.pixels, height, width), DENSE_TYPE, (PIXELS_PER_BLOCK, rows, width)),
     ]
     if settings.radial is not None and settings.radial.full:
         rings = settings.radial.rings
@@ -195,7 +194,11 @@ def _lay_out(aside: Path, recording: store.EventStore, settings: ReduceSettings)
         arrays.append(("radial", (height, width, rings), np.uint32, (few, width, rings)))
         arrays.append(("radial_overflow", (height, width), np.uint32, (rows, width)))
     for name, shape, dtype, chunks in arrays:
-        store.create_array(aside, name, shape, dtype, chunks, flat=name == "dense")
+        store.create_array(aside, name, shape, dtype, chunks)
+    store.create_array(
+        aside, "dense", (settings.pixels, height, width), DENSE_TYPE,
+        (PIXELS_PER_BLOCK, rows, width), blocks_of(settings.pixels),
+    )  # fmt: skip
     if settings.export is not None:
         dense.check_size(settings.export, recording.scan_shape, aside)
         dense.lay_out(aside, recording, settings.export)
@@ -268,7 +271,7 @@ def _write_images(
         write_chunk(
             aside / "com_sums", (slab, 0, 0), sums.com_sums.reshape(*shape, 2), (*whole, 2)
         ),
-        *write_blocks(aside / "dense", slab, sums.dense.reshape(-1, *shape), whole),
+        write_blocks(aside / "dense", slab, sums.dense.reshape(-1, *shape), whole),
     ]
     if n:
         images = sums.virtual.reshape(n, *shape)

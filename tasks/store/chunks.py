@@ -4,9 +4,11 @@ Zarr's own pipeline hands every chunk from thread to thread and copies it betwee
 takes several times as long as the codecs do.
 """
 
+import os
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import google_crc32c
 import numpy as np
@@ -24,7 +26,6 @@ def write_chunk(
     index: tuple[int, ...],
     data: np.ndarray,
     shape: tuple[int, ...] | None = None,
-    flat: bool = False,
 ) -> Path:
     """Write one chunk of an array.
 
@@ -38,37 +39,21 @@ def write_chunk(
         What is in it, of the array's type.
     shape : tuple of int, optional
         Of the array's chunks; one at an edge is filled up with zeros.
-    flat : bool
-        Whether all chunks lie in the array's own folder, as ``create_array`` was told: folders take
-        longer to make, and to take away, than small chunks.
 
     Returns
     -------
     Path
         The file.
     """
-    if shape is not None and data.shape != shape:
-        whole = np.zeros(shape, data.dtype)
-        whole[tuple(map(slice, data.shape))] = data
-        data = whole
-    place = _place(array, index, flat)
-    if not flat:
-        place.parent.mkdir(parents=True, exist_ok=True)
-    packed = _codec(data.dtype.itemsize).encode(
-        np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
-    )
+    place = _place(array, index)
+    place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("wb") as file:
-        file.write(packed)
-        file.write(google_crc32c.value(packed).to_bytes(CHECKSUM, "little"))
+        file.writelines(_packed(data, shape))
     return place
 
 
 def read_chunk(
-    array: Path,
-    index: tuple[int, ...],
-    dtype: np.dtype,
-    shape: tuple[int, ...],
-    flat: bool = False,
+    array: Path, index: tuple[int, ...], dtype: np.dtype, shape: tuple[int, ...]
 ) -> np.ndarray:
     """Read one chunk of an array, its checksum checked.
 
@@ -82,8 +67,6 @@ def read_chunk(
         Of the array.
     shape : tuple of int
         Of the array's chunks.
-    flat : bool
-        As it was written.
 
     Raises
     ------
@@ -92,20 +75,112 @@ def read_chunk(
     ValueError, RuntimeError
         If its checksum is wrong, or it holds something else.
     """
-    place = _place(array, index, flat)
+    place = _place(array, index)
     with place.open("rb") as file:
-        packed = file.read(place.stat().st_size - CHECKSUM)
-        if google_crc32c.value(packed) != int.from_bytes(file.read(CHECKSUM), "little"):
-            raise ValueError(f"{place}: its checksum is wrong")
+        packed = _checked(file, place.stat().st_size, place)
+    return _unpacked(packed, dtype, shape)
+
+
+def write_shard(
+    array: Path, index: tuple[int, ...], chunks: Iterable[np.ndarray], shape: tuple[int, ...]
+) -> Path:
+    """Write chunks one behind another into one shard, and behind them where each of them lies.
+
+    To make a file, to hash it and to take it away takes longer than to write a small chunk.
+
+    Parameters
+    ----------
+    array : Path
+        Folder of an array with shards.
+    index : tuple of int
+        Which shard.
+    chunks : iterable of np.ndarray
+        All that are in it, in order; each of the array's type.
+    shape : tuple of int
+        Of a chunk; one at an edge is filled up with zeros.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    packed = [_packed(chunk, shape) for chunk in chunks]
+    sizes = np.array([len(data) + CHECKSUM for data, _ in packed], dtype="<u8")
+    words = np.stack([np.cumsum(sizes) - sizes, sizes], axis=1).astype("<u8").tobytes()
+    place = _place(array, index)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("wb") as file:
+        for one in packed:
+            file.writelines(one)
+        file.writelines((words, _checksum(words)))
+    return place
+
+
+class ShardReader:
+    """Reads chunks of an array with shards."""
+
+    def __init__(
+        self, array: Path, dtype: np.dtype, shape: tuple[int, ...], chunks_of_a_shard: int
+    ) -> None:
+        """Take the array's folder and type, the shape of its chunks, and how many are together."""
+        self._array, self._dtype, self._shape = array, dtype, shape
+        self._count, self._words = chunks_of_a_shard, dict[tuple[int, ...], np.ndarray]()
+
+    def read(self, index: tuple[int, ...], number: int) -> np.ndarray:
+        """Read one chunk of the shard at an index, both checksums checked.
+
+        Raises
+        ------
+        OSError
+            If the shard is missing.
+        ValueError, RuntimeError
+            If a checksum is wrong, or it holds something else.
+        """
+        place = _place(self._array, index)
+        with place.open("rb", buffering=0) as file:
+            if index not in self._words:
+                size = 2 * 8 * self._count + CHECKSUM
+                file.seek(-size, os.SEEK_END)
+                words = np.frombuffer(_checked(file, size, place), "<u8")
+                self._words[index] = words.reshape(self._count, 2)
+            offset, size = self._words[index][number].tolist()
+            file.seek(offset)
+            packed = _checked(file, size, place)
+        return _unpacked(packed, self._dtype, self._shape)
+
+
+def _packed(data: np.ndarray, shape: tuple[int, ...] | None) -> tuple[bytes, bytes]:
+    """A chunk as it is written, and its checksum."""
+    if shape is not None and data.shape != shape:
+        whole = np.zeros(shape, data.dtype)
+        whole[tuple(map(slice, data.shape))] = data
+        data = whole
+    data = np.ascontiguousarray(data, data.dtype.newbyteorder("<"))
+    packed: bytes = _codec(data.dtype.itemsize).encode(data)
+    return packed, _checksum(packed)
+
+
+def _checksum(data: bytes) -> bytes:
+    return int(google_crc32c.value(data)).to_bytes(CHECKSUM, "little")
+
+
+def _checked(file: IO[bytes], size: int, place: Path) -> bytes:
+    """The next so many bytes of a file, whose last are the checksum of the others."""
+    data = file.read(size - CHECKSUM)
+    if _checksum(data) != file.read(CHECKSUM):
+        raise ValueError(f"{place}: its checksum is wrong")
+    return data
+
+
+def _unpacked(packed: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     # Into an array of its own, which may be written to; kernels are compiled for such.
     chunk: np.ndarray = np.empty(shape, dtype)
     _codec(dtype.itemsize).decode(packed, out=chunk)
     return chunk
 
 
-def _place(array: Path, index: tuple[int, ...], flat: bool) -> Path:
-    key = "c", *map(str, index)
-    return array / ".".join(key) if flat else array.joinpath(*key)
+def _place(array: Path, index: tuple[int, ...]) -> Path:
+    return array.joinpath("c", *map(str, index))
 
 
 @lru_cache(maxsize=8)

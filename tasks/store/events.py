@@ -205,22 +205,22 @@ def create_array(
     shape: tuple[int, ...],
     dtype: Any,
     chunks: tuple[int, ...],
-    flat: bool = False,
+    together: int = 0,
 ) -> zarr.Array:
     """Lay out a Zarr array whose chunks will be written whole by independent units of work.
 
-    ``flat`` ones lie in one folder, for arrays of many small chunks.
+    So many of them along the first axis lie ``together`` in each shard; 0 for no shards.
     """
-    dtype = np.dtype(dtype)
+    dtype, chunks = np.dtype(dtype), tuple(max(1, c) for c in chunks)
     return zarr.create_array(
         path if isinstance(path, MemoryStore) else str(path),
         name=name,
         shape=shape,
         dtype=dtype,
-        chunks=tuple(max(1, c) for c in chunks),
+        chunks=chunks,
+        shards=(together * chunks[0], *chunks[1:]) if together else None,
         serializer=BytesCodec(),
         compressors=(BloscCodec(typesize=dtype.itemsize, **CODEC), Crc32cCodec()),
-        chunk_key_encoding={"name": "default", "separator": "." if flat else "/"},
         fill_value=0,
         overwrite=True,
         config={"write_empty_chunks": True},
