@@ -64,7 +64,8 @@ def mill(
 def mill_arrivals(path: Path, every: float, request: Request) -> None:
     """Mill recordings as they become complete, and say of each how it went."""
     run_night = _night_runner(request.prefect, False)
-    from flows.job import read_job
+    from flows.job import JobError, read_job
+    from flows.recordings import never_told
     from flows.watch import watch
 
     def night(job: Any, earlier: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,6 +81,8 @@ def mill_arrivals(path: Path, every: float, request: Request) -> None:
         return rows
 
     with _ending(request.as_json), stoppable():
+        if faults := never_told(read_job(path, awaited=True)):
+            raise JobError(str(path), faults)
         rows = watch(lambda: read_job(path, awaited=True), night, every, request.until)
     if any(row["status"] in ("failed", "skipped") for row in rows):
         raise typer.Exit(1)

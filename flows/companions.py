@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from flows.dataset import Dataset
 from flows.places import fault
 from tasks.fetch import is_remote
 from tasks.formats.companion import read_companion
@@ -21,6 +22,7 @@ def completed(
     lines: dict[tuple, int],
     number: int,
     faults: list[str],
+    awaited: bool = False,
 ) -> dict[str, Any]:
     """Fill what a dataset leaves open from its companion file, then from its recording.
 
@@ -32,6 +34,8 @@ def completed(
         That of the job.
     lines, number, faults
         Where the dataset stands in the job, and the list that takes what is wrong with it.
+    awaited : bool
+        A companion that cannot be read may be still to come.
 
     Returns
     -------
@@ -50,8 +54,23 @@ def completed(
             try:
                 entry = _filled(entry, read_companion(str(full)).keys, full.name)
             except (RecordingError, OSError) as error:
-                faults.append(fault(lines, ("datasets", number, KEY), str(error)))
+                if not awaited:
+                    faults.append(fault(lines, ("datasets", number, KEY), str(error)))
     return _from_recording(entry)
+
+
+def untold(dataset: Dataset) -> str | None:
+    """Say which keys a dataset still lacks that a file can give; None where it lacks none."""
+    missing = [key for key in NEEDED if getattr(dataset, key) is None]
+    if not missing:
+        return None
+    files = "the file does not hold it"
+    if dataset.metadata is not None:
+        files = f"neither the file nor {Path(dataset.metadata).name} holds it"
+    return (
+        f"{', '.join(missing)} missing; {files} and no phase in rad or length in Å can be had "
+        "without it"
+    )
 
 
 def _from_recording(entry: dict[str, Any]) -> dict[str, Any]:

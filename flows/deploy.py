@@ -26,8 +26,9 @@ from prefect.flows import EntrypointType
 from prefect.schedules import Cron
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.job import read_job
+from flows.job import JobError, read_job
 from flows.nightly import nightly
+from flows.recordings import never_told
 from tasks.redact import redacted
 
 DEAD_RUNS = "phasemill: a run without a heartbeat has crashed"
@@ -83,7 +84,8 @@ def deploy(job: Path, name: str, pool: str, schedule: Schedule | None) -> dict[s
             "PREFECT_API_URL, for example to http://127.0.0.1:4200/api"
         )
     job = job.resolve()
-    read_job(job, awaited=True)
+    if faults := never_told(read_job(job, awaited=True)):
+        raise JobError(str(job), faults)
     deployment = RunnerDeployment.from_flow(
         nightly,
         name=name,

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from flows.companions import NEEDED, completed
+from flows.companions import completed, untold
 from flows.dataset import Dataset, name_of_recording
 from flows.job_model import Job
 from flows.options import MIRROR, CnnOptions, CountingOptions, EpieOptions
@@ -48,7 +48,8 @@ def read_job(path: str | Path, awaited: bool = False) -> Job:
     path : path
         A YAML file. Paths in it are relative to its folder; globs are expanded.
     awaited : bool
-        Recordings that are not there are left out, because they are still to come.
+        Recordings that are not there are left out, because they are still to come; those that are
+        there may lack what they or their companions are still to tell.
 
     Returns
     -------
@@ -99,7 +100,9 @@ def check_job(
                 faults.append(fault(lines, ("datasets", number), "must be a mapping with a path"))
                 continue
             for one in _expanded(entry, folder, lines, number, faults, awaited):
-                merged.append(completed({**defaults, **one}, folder, lines, number, faults))
+                merged.append(
+                    completed({**defaults, **one}, folder, lines, number, faults, awaited)
+                )
                 origins.append(number)
         raw["datasets"] = merged
     try:
@@ -111,7 +114,7 @@ def check_job(
         ]
         raise JobError(name, once(faults)) from error
     job = _with_full_paths(job, folder)
-    faults += _contradictions(job, origins, lines) + escaped_paths(job, origins, lines)
+    faults += _contradictions(job, origins, lines, awaited) + escaped_paths(job, origins, lines)
     if not job.datasets and not datasets:
         faults.append(fault(lines, ("datasets",), "a night needs at least one dataset"))
     if faults:
@@ -195,7 +198,9 @@ def _expanded(
         yield {"name": name_of_recording(one)} | entry | {"path": one}
 
 
-def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:
+def _contradictions(
+    job: Job, origins: list[int], lines: dict[tuple, int], awaited: bool
+) -> list[str]:
     faults: list[str] = []
     if job.mirror_steps and job.mirror is None:
         faults.append(fault(lines, ("mirror_steps",), "needs a mirror to copy the steps to"))
@@ -215,16 +220,8 @@ def _contradictions(job: Job, origins: list[int], lines: dict[tuple, int]) -> li
                 )
             )
         seen[dataset.name] = dataset.path
-        needed = [key for key in NEEDED if getattr(dataset, key) is None]
-        if needed:
-            faults.append(
-                fault(
-                    lines,
-                    ("datasets", origin),
-                    f"{dataset.name}: {', '.join(needed)} missing; the file does not hold it and "
-                    "no phase in rad or length in Å can be had without it",
-                )
-            )
+        if not awaited and (missing := untold(dataset)) is not None:
+            faults.append(fault(lines, ("datasets", origin), f"{dataset.name}: {missing}"))
         faults += _names_and_masks(dataset, ("datasets", origin), lines)
         faults += _array_files(dataset, ("datasets", origin), lines)
     return faults

@@ -10,10 +10,12 @@ from distributed import Client
 from prefect import flow
 from rich.console import Console
 
-from flows.chosen import chosen_cnn, chosen_counting, chosen_epie, chosen_reductions
+from flows.chosen import chosen_cnn, chosen_epie, chosen_reductions
 from flows.clusters import cluster
+from flows.companions import untold
 from flows.dataset import STEPS, Dataset, name_of_recording
 from flows.progress import step_lines
+from flows.recordings import reader_options
 from flows.step import step
 from tasks import results
 from tasks.calibrate import calibrate
@@ -24,6 +26,7 @@ from tasks.dpc import DpcSettings, dpc
 from tasks.epie import reconstruct
 from tasks.fetch import fetch, is_remote
 from tasks.formats.companion import read_companion
+from tasks.formats.recording import RecordingError
 from tasks.frc import FrcSettings, Method, frc, make_halves
 from tasks.ingest import ReaderOptions, ingest
 from tasks.memory import Demand, demands, refuse_what_cannot_fit
@@ -122,6 +125,9 @@ def _reprocess(
     copies: StepCopies | None,
 ) -> dict[str, Any]:
     start = time.monotonic()
+    if (missing := untold(dataset)) is not None:  # of a recording that came without them
+        reader_options(dataset).open(dataset.path)  # which may be why, and then says so
+        raise RecordingError(f"{dataset.path}: {missing}")
     work = layout.work_folder(output, dataset.name)
     told = Given.of(dataset.model_dump() | {"scan_step_angstrom": dataset.milled_step})
     given, tuned = with_tuned(told, work)
@@ -216,20 +222,6 @@ def frc_settings(dataset: Dataset) -> FrcSettings:
     """How the resolution is measured."""
     virtual = "virtual" in dataset.frc.methods
     return FrcSettings(dataset.frc.seed, dataset.frc.threshold, virtual)
-
-
-def reader_options(dataset: Dataset) -> ReaderOptions:
-    """What the job tells the reader."""
-    return ReaderOptions(
-        array=dataset.array,
-        scan_shape=dataset.scan_shape,
-        detector_shape=dataset.detector_shape,
-        drop_flyback=dataset.drop_flyback,
-        threshold=dataset.threshold,
-        out_of_range=dataset.out_of_range,
-        scan_bin=dataset.scan_bin,
-        counting=chosen_counting(dataset.counting),
-    )
 
 
 def reduce_settings(dataset: Dataset, events: EventStore, disk: Manifest) -> ReduceSettings:

@@ -9,13 +9,12 @@ from typing import Any
 from flows.dataset import Dataset
 from flows.deadline import Deadline
 from flows.job import Job
-from flows.reprocess import reader_options
-from tasks.formats.recording import RecordingError
+from flows.recordings import arrived
 from tasks.store.source import State, state_of
 
 PATIENCE = 20
-"""Looks at a file that has stopped to change and still does not open, before it is tried as it
-is, so that its fault comes to light."""
+"""Looks at a file that has stopped to change and still does not open, or does not tell what the job
+leaves to it, before it is tried as it is, so that its fault comes to light."""
 
 
 @dataclass
@@ -27,7 +26,7 @@ class Arrivals:
     _closed_looks: dict[str, int] = field(default_factory=dict)
 
     def complete(self, datasets: tuple[Dataset, ...]) -> tuple[Dataset, ...]:
-        """Datasets whose file did not change since the last look, and opens.
+        """Datasets whose file did not change since the last look, opens, and lacks nothing.
 
         Each is given once, and again when its file changes.
         """
@@ -45,20 +44,12 @@ class Arrivals:
             return False
         if state == self._milled.get(path):
             return False
-        if not _opens(dataset):
+        if not arrived(dataset):
             self._closed_looks[path] = self._closed_looks.get(path, 0) + 1
             if self._closed_looks[path] < PATIENCE:
                 return False
         self._milled[path] = state
         return True
-
-
-def _opens(dataset: Dataset) -> bool:
-    try:
-        reader_options(dataset).open(dataset.path)
-        return True
-    except (RecordingError, OSError, ValueError):
-        return False
 
 
 def watch(

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from flows.dataset import Dataset, name_of_recording
 from flows.job import read_job
-from flows.reprocess import ingest_file, reader_options
+from flows.recordings import reader_options
+from flows.reprocess import ingest_file
 from models.aberrations import Aberrations
 from models.geometry import Geometry
 from tasks.calibrate import read_calibration

@@ -1,35 +1,13 @@
 """Keys that a file beside the recording gives, and what the job says itself."""
 
-import numpy as np
 import pytest
 from rich.console import Console
-from rsciio import hspy
 
 from flows.job import JobError, check_job, read_job
 from flows.overnight import run_night
 from tasks.simulate import simulate
 from tasks.simulation import small_simulation
-
-
-def write_image(path, shape=(24, 24), step_nm=0.04):
-    return write_signal(path, np.zeros(shape), [(name, step_nm, "nm", False) for name in "yx"])
-
-
-def write_signal(path, data, told):
-    axes = [
-        {"name": name, "size": size, "scale": scale, "offset": 0.0, "units": units,
-         "navigate": navigate, "_type": "UniformDataAxis", "is_binned": False}
-        for size, (name, scale, units, navigate) in zip(data.shape, told, strict=True)
-    ]  # fmt: skip
-    tem = {"beam_energy": 80.0, "convergence_angle": 25.0}
-    signal = {
-        "data": data, "axes": axes, "original_metadata": {},
-        "attributes": {"_lazy": False, "ragged": False}, "learning_results": {},
-        "metadata": {"General": {"title": "HAADF"}, "Acquisition_instrument": {"TEM": tem}},
-        "package_info": {}, "models": {}, "tmp_parameters": {},
-    }  # fmt: skip
-    hspy.file_writer(str(path), signal, show_progressbar=False)
-    return path
+from tests.flows.signals import write_image, write_patterns
 
 
 @pytest.fixture
@@ -89,17 +67,9 @@ def test_companion_outside_of_the_roots_is_not_opened(folder, monkeypatch, tmp_p
         job(folder, metadata=str(elsewhere), **given)
 
 
-def with_patterns(path, axes):
-    """Frames of a hyperspy signal that knows its microscope."""
-    frames = np.random.default_rng(0).poisson(2.0, (8, 8, 32, 32)).astype("u2")
-    y, x = np.indices((32, 32)) - 15.5
-    frames *= np.hypot(y, x) < 9
-    write_signal(path, frames, axes)
-
-
 def test_recording_gives_what_job_and_companion_leave_open_and_the_report_says_so(tmp_path):
     scan = [("y", 0.04, "nm", True), ("x", 0.05, "nm", True)]
-    with_patterns(tmp_path / "scan1.hspy", [*scan, ("ky", 1, "mrad", False), ("kx", 1, "", False)])
+    write_patterns(tmp_path / "scan1.hspy", [*scan, ("ky", 1, "mrad", False), ("kx", 1, "", False)])
     write_image(tmp_path / "image.hspy", shape=(8, 8))
     own = {"path": "scan1.hspy", "semiangle_mrad": 20, "metadata": None}
     (dataset,) = job(tmp_path, **own).datasets

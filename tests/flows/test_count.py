@@ -10,7 +10,7 @@ from benchmarks.raw_scan import write_sector_files
 from flows import clusters, reprocess
 from flows.cli import app
 from flows.job import JobError, check_job
-from flows.reprocess import reader_options
+from flows.recordings import reader_options
 from models.camera import Camera, dark_frame, raw_frame
 from tasks.formats.detect import open_recording
 
