@@ -209,11 +209,12 @@ def begin(folder: Path, identity: str) -> Path:
 
 
 def record_unit(aside: Path, unit: str, files: Iterable[Path], facts: Mapping[str, Any]) -> None:
-    """Write the done record of a unit, after its data."""
+    """Write the done record of a unit, after its data, where the unit was worked out."""
     hashes = {str(path.relative_to(aside)): hash_file(path) for path in sorted(files)}
     # A record that a power cut takes, or the data that it names, is work to do again, no damage;
     # to wait for the disk would take as long as the work of a slab.
-    write_json(layout.unit_record(aside, unit), {"files": hashes, "facts": dict(facts)}, False)
+    record = {"files": hashes, "facts": dict(facts), "device": device_name()}
+    write_json(layout.unit_record(aside, unit), record, False)
 
 
 def finished_unit(aside: Path, unit: str) -> dict[str, Any] | None:
@@ -312,7 +313,9 @@ def published(
     with devices_noted() as devices:
         facts = dict(write(aside))
     summary = {"seconds": round(time.monotonic() - start, 3)} | facts
-    summary["devices"] = sorted(devices) or [device_name()]
+    hashes, earlier = _recorded(aside)
+    # With those of the units that were done before the step was stopped and taken up again.
+    summary["devices"] = sorted(devices | earlier) or [device_name()]
     manifest = publish(
         folder,
         step=step,
@@ -320,21 +323,24 @@ def published(
         inputs=inputs,
         parameters=parameters,
         summary=summary,
-        known_hashes=_recorded(aside),
+        known_hashes=hashes,
     )
     return manifest, False
 
 
-def _recorded(aside: Path) -> dict[str, str]:
-    """Hashes of the files that the units recorded, but for those written again since then.
+def _recorded(aside: Path) -> tuple[dict[str, str], set[str]]:
+    """Hashes of the files that the units recorded, and what the units were worked out on.
 
-    So the manifest holds what was written, and whatever happens to it later is damage.
+    Files that were written again since then are left out. So the manifest holds what was written,
+    and whatever happens to it later is damage.
     """
-    known = {}
+    known, devices = {}, set[str]()
     for record in sorted((aside / layout.RECORDS).glob("*.json")):
         made = record.stat().st_mtime_ns
-        for name, sha in json.loads(record.read_text(encoding="utf-8")).get("files", {}).items():
+        told = json.loads(record.read_text(encoding="utf-8"))
+        devices |= {told["device"]} if "device" in told else set()
+        for name, sha in told.get("files", {}).items():
             path = aside / name
             if path.exists() and path.stat().st_mtime_ns <= made:
                 known[name] = sha
-    return known
+    return known, devices

@@ -57,6 +57,29 @@ def test_manifest_and_provenance_name_what_the_step_was_worked_out_on(tmp_path):
     assert told["steps"][0]["devices"] == ["GPU A", "GPU B"]
 
 
+def test_step_that_was_taken_up_again_names_the_devices_of_all_its_units(tmp_path, monkeypatch):
+    def one_unit(aside, name):
+        monkeypatch.setattr(publish, "device_name", lambda: f"GPU {name}")
+        if publish.finished_unit(aside, name) is None:
+            (aside / name).write_text(name)
+            publish.record_unit(aside, name, [aside / name], {})
+            note_device(f"GPU {name}")
+
+    def stopped(aside):
+        one_unit(aside, "A")
+        raise RuntimeError("stopped")
+
+    def taken_up(aside):
+        one_unit(aside, "A")
+        one_unit(aside, "B")
+        return {}
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        run(tmp_path / "r", write=stopped)
+    manifest, _ = run(tmp_path / "r", write=taken_up)
+    assert manifest.devices == ["GPU A", "GPU B"]
+
+
 @pytest.mark.parametrize("change", [{"parameters": {"p": 2}}, {"force": True}])
 def test_other_parameters_or_force_run_it_again(tmp_path, change):
     run(tmp_path / "r")
