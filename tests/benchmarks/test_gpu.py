@@ -30,7 +30,6 @@ def run(name, simulated, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", LIMITS)
 def test_script_runs_in_the_simulator_and_its_result_is_right(name):
     done = run(name, True, "--tiny")
@@ -90,7 +89,6 @@ def test_without_a_device_it_says_so_and_what_to_do():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.timeout(300)
 def test_every_kernel_compiles_or_the_compiler_is_missed():
     done = run("compile", False)
     if importlib.util.find_spec("numba_cuda") is None:

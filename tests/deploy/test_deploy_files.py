@@ -29,7 +29,7 @@ def program(name):
 
 
 def passes(*command, cwd=DEPLOY):
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

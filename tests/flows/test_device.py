@@ -76,7 +76,6 @@ def compared(tmp_path, recording, **keys):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_direct_methods_and_their_resolution_agree(tmp_path):
     found = compared(
         tmp_path,
@@ -88,7 +87,6 @@ def test_direct_methods_and_their_resolution_agree(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_iterations_and_stitched_patches_agree(tmp_path):
     found = compared(
         tmp_path,

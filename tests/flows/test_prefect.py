@@ -12,7 +12,7 @@ import yaml
 from tasks.simulate import simulate
 from tasks.simulation import small_simulation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_night_of_a_good_and_a_cut_file_says_two_lines_and_no_traceback(tmp_path):
@@ -31,7 +31,7 @@ def test_night_of_a_good_and_a_cut_file_says_two_lines_and_no_traceback(tmp_path
     state = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
 
     done = subprocess.run(
-        command, cwd=tmp_path, env=state, capture_output=True, text=True, timeout=280
+        command, cwd=tmp_path, env=state, capture_output=True, text=True, timeout=500
     )
 
     assert done.returncode == 1, done.stderr

@@ -16,7 +16,7 @@ from flows.verify import verify_result
 from tasks.simulate import simulate
 from tasks.simulation import small_simulation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 KNOWN = {"voltage_kv": 80, "semiangle_mrad": 25, "scan_step_angstrom": 0.3, "disk_bins": 8,
          "scan_rotation_deg": 0, "flip": False, "aberrations": {},
          "steps": ["virtual", "dpc"]}  # fmt: skip
@@ -113,4 +113,4 @@ def test_server_goes_with_the_night_that_is_killed(night):
     (server,) = wait_for(lambda: servers_of(process), process)
     process.kill()
     process.wait()
-    server.wait(30)
+    server.wait(LONGEST)

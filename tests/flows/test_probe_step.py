@@ -14,7 +14,7 @@ from tasks.simulate import simulate
 from tasks.simulation import small_simulation
 from tasks.store import layout
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LENS = Aberrations(C10=90.0, C12=20.0, phi12=0.6)
 

@@ -80,7 +80,6 @@ def test_forced_step_is_not_brought_back(scan, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_night_whose_s3_server_is_killed_fails_clearly_and_goes_on_elsewhere(
     scan, tmp_path, monkeypatch
 ):

@@ -54,7 +54,7 @@ def test_two_processes_train_one_network(tmp_path):
          "--rdzv-endpoint", "127.0.0.1:0", "--no-python",
          str(Path(sys.executable).parent / "phasemill"), "train",
          str(tmp_path / "two.safetensors"), "--steps", "3", "-q", *command],
-        capture_output=True, text=True, timeout=500, check=False,
+        capture_output=True, text=True, timeout=550, check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

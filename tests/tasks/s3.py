@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +28,18 @@ def s3_port(monkeypatch):
     return port
 
 
+def answers(port):
+    """Whether the server is up, not its door alone."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code < 500
+    except OSError:
+        return False
+
+
 @contextmanager
 def s3_server(folder, port):
     """A real S3 server on 127.0.0.1."""
@@ -38,12 +52,11 @@ def s3_server(folder, port):
     (folder / "data").mkdir(exist_ok=True)
     with subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process:
         try:
-            for _ in range(240):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
+            for _ in range(480):
+                if answers(port):
+                    break
                 assert process.poll() is None, (folder / "weed.log").read_text()[-2000:]
-                time.sleep(0.5)
+                time.sleep(0.25)
             yield
         finally:
             process.kill()

@@ -123,7 +123,6 @@ def test_copy_cannot_write_outside_of_its_folder(tmp_path, address):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_s3_server_that_was_killed_costs_a_try_and_no_byte(tmp_path, monkeypatch):
     port = s3_port(monkeypatch)
     manifest, _ = publish(tmp_path / "r")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from tasks.simulation import Simulation
 from tasks.store import layout
 from tasks.store.source import fingerprint
 
-WAIT = 60_000
+WAIT = 180_000
 """Of a busy machine [ms]."""
 
 
@@ -75,7 +76,7 @@ def _explorer(*arguments):
         yield json.loads(line)["address"], psutil.Process(process.pid)
     finally:
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     assert not errors, errors
     assert process.returncode == 0
 
@@ -147,6 +148,20 @@ class Tab:
         found = self.page.locator("[role=alert]").filter(has_text=words)
         found.wait_for(timeout=WAIT)
         return found.inner_text()
+
+    def until(self, holds):
+        """Wait until a condition holds; what is moved reaches the server and comes back."""
+        end = time.monotonic() + WAIT / 1000
+        while not holds():
+            assert time.monotonic() < end
+            self.page.wait_for_timeout(50)
+
+    def box_of(self, selector):
+        """Where something is, once it no longer moves."""
+        found = self.page.locator(selector).first
+        seen = [found.bounding_box()]
+        self.until(lambda: seen.append(found.bounding_box()) or seen[-4:] == seen[-1:] * 4)
+        return seen[-1]
 
     def press(self, label):
         self.page.get_by_role("button", name=label, exact=True).click()

@@ -132,14 +132,12 @@ def mutate(name, count, seed, folder, write_counted):
     assert count / 10 < refused
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "merlin"])
 def test_damaged_file_is_refused_or_its_events_are_sound(name, tmp_path, write_counted):
     mutate(name, 100, 0, tmp_path, write_counted)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", FORMATS)
 def test_much_damage_is_refused_or_its_events_are_sound(name, tmp_path, write_counted):
     mutate(name, 200 if name == "merlin" else 1000, 1, tmp_path, write_counted)
