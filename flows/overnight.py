@@ -4,6 +4,7 @@ import errno
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def _rows(
 def _write_page(output: Path, rows: list[dict[str, Any]], console: Console) -> str | None:
     """Write the night's page, where there is room for it: the rows must reach the user anyhow."""
     try:
-        return str(write_night(output, rows))
+        return str(write_night(output, rows, datetime.now().astimezone()))
     except OSError as error:
         console.print(f"{output}: the night's page cannot be written: {error}", markup=False)
         return None

@@ -33,7 +33,7 @@ def refuse_links_out(path: str | Path) -> None:
     Raises
     ------
     RecordingError
-        If any of it lies outside of them.
+        If any of it lies outside of them, or cannot be told.
     """
     if not roots():
         return
@@ -45,7 +45,7 @@ def refuse_links_out(path: str | Path) -> None:
 def _linked(path: Path) -> Iterator[Path]:
     yield path
     if not path.is_dir():
-        yield from linked_files(path)
+        yield from linked_files(path, all_or_none=True)
         return
     for folder, folders, files in os.walk(path):
         inside = (Path(folder) / name for name in [*folders, *files])

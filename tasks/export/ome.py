@@ -94,8 +94,8 @@ def write_ome_tiff(taken: Taken, path: Path) -> None:
         "MapAnnotation": {"Results": taken.about["results"]},
     }
     tifffile.imwrite(
-        path, taken.stack, ome=True, photometric="minisblack", compression="zlib",
-        predictor=True, metadata=metadata,
+        path, taken.stack, ome=True, photometric="minisblack", metadata=metadata,
+        compression="zlib",  # without a predictor: readers of floating-point ones are few
     )  # fmt: skip
 
 

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import h5py
 
-from tasks.formats.hdf5 import DAMAGE
+from tasks.formats.hdf5 import first_line
+from tasks.formats.recording import RecordingError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 BESIDE = {
@@ -28,38 +28,50 @@ BESIDE = {
 """How the names of other files end that a reader opens of itself, by the suffix of the named."""
 
 
-def linked_files(path: str | Path) -> list[Path]:
+def linked_files(path: str | Path, all_or_none: bool = False) -> list[Path]:
     """Find the other files that a recording is read from.
 
     Parameters
     ----------
     path : path
         A recording in one file.
+    all_or_none : bool
+        Refuse a file whose links cannot all be read. Else it has those that can: its reader says
+        what is wrong with it.
 
     Returns
     -------
     list of Path
-        Those that are there, in the order of their names. A file that cannot be read has none: its
-        reader says why.
+        Those that are there, in the order of their names.
+
+    Raises
+    ------
+    RecordingError
+        If a link cannot be read, where all are asked for.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     stem = str(path.with_suffix(""))
-    beside = [Path(stem + end) for end in BESIDE.get(suffix, [])]
-    if suffix == ".xml":
-        beside += _empad_frames(path)
-    elif _is_hdf5(path):
-        beside += _of_hdf5(path, set())
+    beside = {Path(stem + end) for end in BESIDE.get(suffix, [])}
+    try:
+        if suffix == ".xml":
+            beside.update(_empad_frames(path))
+        elif _is_hdf5(path):
+            _add_those_of_hdf5(path, beside)
+    except Exception as error:  # whatever damage does to the parsing of a file
+        if all_or_none:
+            raise RecordingError(
+                f"{path}: the files that it links to cannot be told ({first_line(error)}); it is "
+                "damaged."
+            ) from error
     return sorted({file for file in beside if file.is_file()} - {path})
 
 
-def _empad_frames(path: Path) -> list[Path]:
-    with suppress(OSError, ElementTree.ParseError, ValueError):
-        # Expat refuses entities that grow without bounds.
-        found = ElementTree.parse(path).getroot().find("raw_file")  # noqa: S314
-        if found is not None and found.get("filename"):
-            return [path.parent / str(found.get("filename"))]
-    return []
+def _empad_frames(path: Path) -> Iterator[Path]:
+    # Expat refuses entities that grow without bounds.
+    found = ElementTree.parse(path).getroot().find("raw_file")  # noqa: S314
+    if found is not None and found.get("filename"):
+        yield path.parent / str(found.get("filename"))
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -68,35 +80,43 @@ def _is_hdf5(path: Path) -> bool:
     return False
 
 
-def _of_hdf5(path: Path, seen: set[Path]) -> set[Path]:
-    """Files that an HDF5 file links to, and those that these link to."""
-    seen.add(path.resolve())
-    found: set[Path] = set()
-    with suppress(*DAMAGE), h5py.File(path, "r") as file:
-        for name in _names_of_hdf5(file):
-            found.update(_candidates(path, name))
-    for one in sorted(found):
-        if one.resolve() not in seen and _is_hdf5(one):
-            found |= _of_hdf5(one, seen)
-    return found
+def _add_those_of_hdf5(path: Path, found: set[Path]) -> None:
+    """Add the files that an HDF5 file links to, and those that these link to."""
+    left, seen = [path], {path.resolve()}
+    while left:
+        one = left.pop()
+        with h5py.File(one, "r") as file:
+            for name in _names_of_hdf5(file):
+                for other in _candidates(one, name):
+                    found.add(other)
+                    if other.resolve() not in seen and _is_hdf5(other):
+                        seen.add(other.resolve())
+                        left.append(other)
 
 
-def _names_of_hdf5(file: h5py.File) -> list[str]:
-    names: list[str] = []
+def _names_of_hdf5(file: h5py.File) -> Iterator[str]:
+    groups, seen = [file["/"]], set()
+    while groups:
+        group = groups.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                yield link.filename
+            thing = group[name] if isinstance(link, h5py.HardLink) else None
+            if (
+                isinstance(thing, h5py.Group)
+                and (at := h5py.h5o.get_info(thing.id).addr) not in seen
+            ):
+                seen.add(at)
+                groups.append(thing)
+            elif isinstance(thing, h5py.Dataset):
+                yield from _names_of_data(thing)
 
-    def link(_: str, found: Any) -> None:
-        if isinstance(found, h5py.ExternalLink):
-            names.append(found.filename)
 
-    def thing(_: str, found: Any) -> None:
-        if isinstance(found, h5py.Dataset):
-            names.extend(os.fsdecode(name) for name, _, _ in found.external or ())
-            if found.is_virtual:
-                names.extend(source.file_name for source in found.virtual_sources())
-
-    file.visititems_links(link)
-    file.visititems(thing)
-    return names
+def _names_of_data(data: h5py.Dataset) -> Iterator[str]:
+    yield from (os.fsdecode(name) for name, _, _ in data.external or ())
+    if data.is_virtual:
+        yield from (source.file_name for source in data.virtual_sources())
 
 
 def _candidates(path: Path, name: str) -> Iterator[Path]:

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +25,7 @@ STATUSES = ("failed", "skipped", "ok", "unchanged")
 """What may have become of a dataset, in the order in which a reader wants to know."""
 
 
-def write_night(folder: Path, rows: list[dict[str, Any]]) -> Path:
+def write_night(folder: Path, rows: list[dict[str, Any]], ended: datetime | None = None) -> Path:
     """Write the page of a night and the same as JSON.
 
     Parameters
@@ -37,6 +38,8 @@ def write_night(folder: Path, rows: list[dict[str, Any]]) -> Path:
         attribute ``quality``), ``dose`` [e/Å²], ``resolution_angstrom`` [Å] and
         ``resolution_at_limit``. What a row does not say of the last four is read from the results
         beside its report.
+    ended : datetime, optional
+        When the night was over, with its time zone.
 
     Returns
     -------
@@ -47,12 +50,14 @@ def write_night(folder: Path, rows: list[dict[str, Any]]) -> Path:
     shown = sorted(told, key=_urgency)
     counts = {status: sum(row["status"] == status for row in told) for status in STATUSES}
     page = environment().get_template("night.html.j2").render(
-        rows=[row | {"label": _labels(row)} for row in shown], counts=counts, total=len(told)
+        rows=[row | {"label": _labels(row)} for row in shown], counts=counts, total=len(told),
+        ended=f"{ended:%A %-d %B %Y, %H:%M}" if ended else "",
     )  # fmt: skip
     path = folder / "index.html"
     _write_whole(path, page)
     machine = [{k: v for k, v in row.items() if k != "thumbnail"} for row in shown]
-    text = json.dumps({"counts": counts, "datasets": machine}, indent=2, default=str)
+    night = {"ended": ended.isoformat(timespec="seconds") if ended else None, "counts": counts}
+    text = json.dumps(night | {"datasets": machine}, indent=2, default=str)
     _write_whole(folder / "night.json", text + "\n")
     return path
 

@@ -118,6 +118,20 @@ def test_change_of_what_is_linked_changes_the_recording(tmp_path, write, name):
     assert fingerprint(path, tmp_path / "after.json").sha256 != before.sha256
 
 
+def test_file_that_hides_its_links_by_damage_is_refused(places):
+    inside, outside = places
+    external_link(inside / "a.h5", outside / "other.h5")
+    with h5py.File(inside / "a.h5", "a") as file:
+        file.create_group("bad_name")
+    data = (inside / "a.h5").read_bytes()
+    (inside / "a.h5").write_bytes(data.replace(b"TREE", b"TREX"))
+    with pytest.raises(RecordingError, match=r"a\.h5: the files that it links to cannot be told"):
+        open_recording(inside / "a.h5", array="/data")
+    (inside / "b.h5").write_bytes(data.replace(b"bad_name", b"bad\xff\xfeame"))
+    with pytest.raises(RecordingError, match=r"b\.h5: .*(it links to|cannot be told)"):
+        open_recording(inside / "b.h5", array="/data")
+
+
 def test_files_that_link_to_each_other_come_to_an_end(tmp_path):
     for one, two in (("a", "b"), ("b", "a")):
         with h5py.File(tmp_path / f"{one}.h5", "w") as file:

@@ -1,5 +1,6 @@
 import json
 import re
+from datetime import datetime, timedelta, timezone
 from html import unescape
 from urllib.parse import unquote
 
@@ -89,6 +90,13 @@ def test_a_report_that_is_gone_costs_its_row_only(tmp_path, done):
     page = write_night(tmp_path, rows)
     assert names(page) == ["gone", "a"]
     assert "not readable" in page.read_text(encoding="utf-8")
+
+
+def test_page_says_when_the_night_ended(tmp_path):
+    ended = datetime(2026, 11, 27, 6, 30, tzinfo=timezone(timedelta(hours=1)))
+    page = write_night(tmp_path, [], ended).read_text(encoding="utf-8")
+    assert "ended Friday 27 November 2026, 06:30" in page
+    assert json.loads((tmp_path / "night.json").read_text())["ended"] == "2026-11-27T06:30:00+01:00"
 
 
 def test_an_empty_night_has_a_page(tmp_path):
