@@ -9,7 +9,13 @@ import numpy as np
 
 from tasks.formats.bitshuffle import check_chunks, check_settings
 from tasks.formats.dense import DenseRecording
-from tasks.formats.hdf5 import attributes, chunks_missing, first_line, open_hdf5
+from tasks.formats.hdf5 import (
+    attributes,
+    chunks_missing,
+    first_line,
+    open_hdf5,
+    refuse_lost_chunks,
+)
 from tasks.formats.recording import RecordingError, check_scan_shape, times
 
 MOST_CHUNK_BYTES = 1 << 30
@@ -48,7 +54,12 @@ class Hdf5Recording(DenseRecording):
         super().__init__(path, shape, dtype, scan_shape=scan_shape, **options)
 
     def _note_missing_chunks(self, path: str, parts: list[h5py.Dataset]) -> None:
-        if missing := sum(chunks_missing(path, data) for data in parts):
+        missing_of = [chunks_missing(path, data) for data in parts]
+        self._has_all = [
+            bool(data.chunks) and not data.is_virtual and not missing
+            for data, missing in zip(parts, missing_of, strict=True)
+        ]
+        if missing := sum(missing_of):
             self.notes.append(
                 f"{missing} chunks are not in the file; HDF5 reads them as {parts[0].fillvalue}"
             )
@@ -89,6 +100,20 @@ class Hdf5Recording(DenseRecording):
         if self._mask is not None:
             frames[:, self._mask] = 0
         return frames
+
+    def _check_empty(self, frames: np.ndarray) -> None:
+        stacked = self._is_stack
+        part = np.searchsorted(self._ends, frames if stacked else 0 * frames, side="right")
+        with open_hdf5(self.path) as file:
+            for n in np.unique(part):
+                if not self._has_all[n]:
+                    continue
+                own = frames[part == n]
+                if stacked:
+                    places = (own - (self._ends[n - 1] if n else 0))[:, None]
+                else:
+                    places = np.stack(np.divmod(own, self._stored_scan[1]), axis=1)
+                refuse_lost_chunks(file[self._parts[n]], places)
 
     def _frames_of_one(self, data: h5py.Dataset, first: int, last: int) -> np.ndarray:
         if self._guarded[0]:

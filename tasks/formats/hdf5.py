@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import h5py
@@ -145,3 +146,35 @@ def chunks_missing(path: str, data: h5py.Dataset) -> int:
             "or the same twice. The file is damaged."
         )
     return int(np.prod((shape + chunk - np.uint64(1)) // chunk)) - len(found)
+
+
+def refuse_lost_chunks(data: h5py.Dataset, places: np.ndarray) -> None:
+    """Look for chunks that were read as empty, where the index has all of them.
+
+    To list an index is to walk through it; to find a chunk is to follow its keys. One damaged key,
+    and HDF5 lists a chunk that it does not find and reads as if nothing had been counted.
+
+    Parameters
+    ----------
+    data : h5py.Dataset
+        In chunks.
+    places : (places, axes) int64
+        Along the first axes of the data, of what was read as empty; all of the others.
+
+    Raises
+    ------
+    RecordingError
+        With the place of a chunk that is not found.
+    """
+    axes = places.shape[1]
+    corners = np.unique(places // data.chunks[:axes], axis=0) * data.chunks[:axes]
+    inner = [range(0, n, step) for n, step in zip(data.shape, data.chunks, strict=True)][axes:]
+    for corner, rest in product(corners.tolist(), list(product(*inner))):
+        at = (*corner, *rest)
+        try:
+            data.id.read_direct_chunk(at)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise RecordingError(
+                f"{data.file.filename}: {data.name}: the chunk at {at} is in the index and is not "
+                f"found there ({first_line(error)}). The file is damaged."
+            ) from error

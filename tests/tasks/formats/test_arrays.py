@@ -1,46 +1,15 @@
 """Dense arrays in HDF5, Zarr and npy files become the events that their counts say."""
 
 import pickle
-import struct
 
 import h5py
-import hdf5plugin
 import numpy as np
 import pytest
 import zarr
 
 from tasks.formats.detect import open_recording
 from tasks.formats.recording import RecordingError
-
-SCAN, DETECTOR = (3, 5), (6, 4)
-
-
-def counts(dtype="u2", seed=0):
-    return np.random.default_rng(seed).poisson(0.4, (*SCAN, *DETECTOR)).astype(dtype)
-
-
-def expected_events(data):
-    flat = data.reshape(-1, DETECTOR[0] * DETECTOR[1]).astype(int)
-    return [np.repeat(np.arange(row.size), row).tolist() for row in flat]
-
-
-def save(kind, path, data):
-    """Write data as one container and give the path back."""
-    if kind == "npy":
-        with open(path, "wb") as file:  # so that no suffix is added
-            np.save(file, data)
-        return path
-    if kind == "fortran npy":
-        return save("npy", path, np.asfortranarray(data))
-    if kind.startswith("zarr"):
-        zarr.create_array(str(path), data=data, chunks=(1, 5, 6, 4), zarr_format=int(kind[-1]))
-        return path
-    options = {"hdf5": {}, "gzip": {"compression": "gzip", "chunks": (1, 2, 6, 4)},
-               "bitshuffle": hdf5plugin.Bitshuffle(cname="lz4")}[kind]  # fmt: skip
-    with h5py.File(path, "w") as file:
-        file.create_dataset("experiment/data", data=data, **options)
-    return path
-
+from tests.tasks.formats.arrays import DETECTOR, SCAN, counts, expected_events, save
 
 KINDS = ["npy", "fortran npy", "hdf5", "gzip", "bitshuffle", "zarr 2", "zarr 3"]
 
@@ -224,67 +193,6 @@ def test_arrays_of_a_zarr_group_are_listed_and_chosen(tmp_path, events_of):
         open_recording(path, array="d")
 
 
-def test_zarr_chunks_that_are_not_there_are_noted_and_their_frames_missing(tmp_path):
-    path = tmp_path / "a.zarr"
-    data = np.full((*SCAN, *DETECTOR), 2, "u2")
-    save("zarr 3", path, data)
-    (path / "c" / "1" / "0" / "0" / "0").unlink()
-    recording = open_recording(path)
-    assert any("1 of 3 chunks are not in the file" in note for note in recording.notes)
-    assert recording.read_rows(0, 3).frames_present.tolist() == [1] * 5 + [0] * 5 + [1] * 5
-
-
-def test_zarr_array_with_chunks_of_nothing_is_refused(tmp_path):
-    path = save("zarr 2", tmp_path / "a.zarr", counts())
-    words = (path / ".zarray").read_text()
-    changed = words.replace('"chunks": [\n    1,', '"chunks": [\n    0,')
-    assert changed != words, words
-    (path / ".zarray").write_text(changed)
-    with pytest.raises(RecordingError, match=r"chunks of 0 x .* hold nothing"):
-        open_recording(path)
-
-
-def test_zarr_array_that_was_only_laid_out_is_refused(tmp_path):
-    zarr.create_array(str(tmp_path / "a.zarr"), shape=(2, 2, 4, 4), dtype="u2", chunks=(1, 1, 4, 4))
-    with pytest.raises(RecordingError, match="none of its 4 chunks"):
-        open_recording(tmp_path / "a.zarr")
-
-
-def test_hdf5_array_that_was_only_laid_out_is_refused(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("data", (9000, 9000, 512, 512), "u2", chunks=(1, 1, 512, 512))
-    with pytest.raises(RecordingError, match="only 0 bytes of it are in the file"):
-        open_recording(tmp_path / "a.h5")
-
-
-def test_hdf5_chunks_that_were_never_written_are_noted_and_their_frames_missing(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        shape = (4, 5, 6, 4)
-        data = file.create_dataset("data", shape, "u1", chunks=(2, 5, 6, 4), compression="gzip")
-        data[:2] = 3
-    recording = open_recording(tmp_path / "a.h5")
-    assert "1 chunks are not in the file; HDF5 reads them as 0" in recording.notes
-    assert recording.read_rows(0, 4).frames_present.tolist() == [1] * 10 + [0] * 10
-
-
-def test_index_that_leads_two_chunks_to_the_same_bytes_is_refused(tmp_path):
-    path = save("gzip", tmp_path / "a.h5", counts())
-    with h5py.File(path) as file:
-        one, other = (file["experiment/data"].id.get_chunk_info(n).byte_offset for n in (0, 1))
-    whole = path.read_bytes()
-    path.write_bytes(whole.replace(struct.pack("<Q", other), struct.pack("<Q", one)))
-    with pytest.raises(RecordingError, match="the index of its 9 chunks"):
-        open_recording(path)
-
-
-def test_chunks_that_do_not_fit_into_memory_are_refused(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        data = file.create_dataset("data", (64, 64, 512, 512), "u2", chunks=(64, 64, 512, 512))
-        assert data.chunks
-    with pytest.raises(RecordingError, match="chunks of 64 x 64 x 512 x 512 are too large"):
-        open_recording(tmp_path / "a.h5")
-
-
 def test_stacks_of_a_dectris_master_file_are_joined_and_dead_pixels_masked(tmp_path, events_of):
     data = counts("u4").reshape(15, *DETECTOR)
     mask = np.zeros(DETECTOR, "u4")
@@ -318,36 +226,8 @@ def test_raw_stack_of_stempy_says_its_scan_as_width_and_height(tmp_path, events_
         open_recording(path, scan_shape=(5, 3))
 
 
-def test_damaged_chunk_is_named_by_its_frames(tmp_path):
-    path = save("gzip", tmp_path / "a.h5", counts())
-    with h5py.File(path) as file:
-        info = file["experiment/data"].id.get_chunk_info(4)
-    data = bytearray(path.read_bytes())
-    data[info.byte_offset : info.byte_offset + info.size] = bytes(info.size)
-    path.write_bytes(data)
-    with pytest.raises(RecordingError, match="frames .* cannot be read|damaged"):
-        open_recording(path).read_rows(0, 3)
-
-
 def test_file_without_frames_says_so(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["text"] = "no data"
     with pytest.raises(RecordingError, match="no array of frames"):
         open_recording(tmp_path / "a.h5")
-
-
-def test_npy_whose_header_says_less_than_the_file_holds_is_refused(tmp_path):
-    path = tmp_path / "a.npy"
-    np.save(path, np.ones((3, 5, 6, 4), np.uint16))
-    damaged = path.read_bytes().replace(b"(3, 5, 6, 4)", b"(3, 5, 4, 4)")
-    path.write_bytes(damaged)
-    with pytest.raises(RecordingError, match=r"848 bytes, and 608 by its header .shape \(3, 5, 4"):
-        open_recording(path)
-
-
-def test_hdf5_array_whose_shape_is_not_that_of_its_bytes_is_refused(tmp_path):
-    path = save("hdf5", tmp_path / "a.h5", np.ones((3, 5, 6, 4), np.uint16))
-    shape, smaller = (np.array(one, "<u8").tobytes() for one in ((3, 5, 6, 4), (3, 5, 4, 4)))
-    path.write_bytes(path.read_bytes().replace(shape, smaller, 1))
-    with pytest.raises(RecordingError, match="480 bytes, but has 720 bytes in the file"):
-        open_recording(path)

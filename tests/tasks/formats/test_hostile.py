@@ -13,6 +13,7 @@ import pytest
 
 from tasks.formats.detect import open_recording
 from tasks.formats.recording import RecordingError
+from tests.tasks.formats import arrays
 
 pytestmark = pytest.mark.filterwarnings(
     # Libraries that fail in the middle of a file leave it to Python to close it.
@@ -42,7 +43,6 @@ def counted(version):
 
 def dense(kind, name):
     def write(folder, write_counted):
-        arrays = makers("test_arrays")
         return arrays.save(kind, folder / name, arrays.counts()), {}
 
     return write
@@ -144,7 +144,6 @@ def test_much_damage_is_refused_or_its_events_are_sound(name, tmp_path, write_co
 
 
 def test_zarr_with_damaged_metadata_or_chunks_is_refused_or_sound(tmp_path):
-    arrays = makers("test_arrays")
     path = arrays.save("zarr 3", tmp_path / "a.zarr", arrays.counts())
     rng = np.random.default_rng(0)
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
