@@ -127,16 +127,26 @@ def chunks_missing(path: str, data: h5py.Dataset) -> int:
     ------
     RecordingError
         If the index names a place that is none, or two chunks share bytes, or they lie beyond the
-        end of the file.
+        end of the file, or a chunk that no filter packed has another size than its data.
     """
     if not data.chunks or data.is_virtual:
         return 0
     found: list[tuple[int, ...]] = []
-    data.id.chunk_iter(lambda one: found.append((*one.chunk_offset, one.byte_offset, one.size)))
-    index = np.array(found, np.uint64).reshape(len(found), len(data.chunks) + 2)
+    data.id.chunk_iter(
+        lambda one: found.append((*one.chunk_offset, one.filter_mask, one.byte_offset, one.size))
+    )
+    index = np.array(found, np.uint64).reshape(len(found), len(data.chunks) + 3)
     shape, chunk = (np.array(n, np.uint64) for n in (data.shape, data.chunks))
-    places = index[:, :-2]
+    places, skipped = index[:, :-3], index[:, -3]
     begins, sizes = index[np.argsort(index[:, -2]), -2:].T  # in the order of the file
+    filters = np.uint64((1 << data.id.get_create_plist().get_nfilters()) - 1)
+    whole = int(np.prod(data.chunks)) * data.dtype.itemsize
+    if (index[skipped >= filters, -1] != whole).any():  # all of them, or some that there are not
+        raise RecordingError(
+            f"{path}: {data.name}: the index of its {len(found)} chunks says that some are not "
+            f"packed, and does not give them the {whole} bytes that they then have. The file is "
+            "damaged."
+        )
     damaged = (places % chunk).any() or (places >= shape).any()
     damaged |= len(np.unique(places, axis=0)) < len(places)
     limits = np.append(begins[1:], np.uint64(os.path.getsize(data.file.filename)))

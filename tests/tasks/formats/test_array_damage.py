@@ -86,6 +86,31 @@ def test_chunk_that_the_index_lists_and_does_not_find_is_refused(tmp_path):
         recording.read_rows(0, 3)
 
 
+@pytest.mark.parametrize("mask", [1, 2])
+def test_chunk_that_is_packed_and_marked_as_plain_is_refused(tmp_path, mask):
+    path = save("gzip", tmp_path / "a.h5", counts())
+    with h5py.File(path) as file:
+        info = file["experiment/data"].id.get_chunk_info(1)
+    size, place = struct.pack("<I", info.size), struct.pack("<4Q", *info.chunk_offset)
+    key, whole = size + bytes(4) + place, path.read_bytes()
+    assert whole.count(key) == 1
+    path.write_bytes(whole.replace(key, size + struct.pack("<I", mask) + place))
+    with pytest.raises(RecordingError, match="are not packed, and does not give them the 96 bytes"):
+        open_recording(path)
+
+
+def test_chunks_that_no_filter_packed_are_read(tmp_path, events_of):
+    data = counts()
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("plain", data=data, chunks=(1, 2, 6, 4))
+        some = file.create_dataset("some", data.shape, "u2", chunks=(1, 5, 6, 4), compression=9)
+        some[1:] = data[1:]
+        some.id.write_direct_chunk((0, 0, 0, 0), data[0].tobytes(), filter_mask=1)
+    for name in ("plain", "some"):
+        recording = open_recording(tmp_path / "a.h5", array=name)
+        assert events_of(recording) == expected_events(data)
+
+
 def test_chunks_that_are_found_and_empty_are_empty(tmp_path, events_of):
     data = counts()
     data[0, 2:4] = 0
