@@ -16,7 +16,7 @@ import dask
 import psutil
 from distributed import Client, LocalCluster, Nanny, Security, Status, Worker
 
-from flows.fork_server import start_fork_server
+from flows.fork_server import fork_server_ended, start_fork_server
 from flows.worker_options import WorkerOptions
 from tasks.device import VARIABLE as DEVICE
 
@@ -31,7 +31,12 @@ QUIET: dict[str, Any] = {
     # Units without any worker fail after a while; by default they wait for ever.
     "distributed.scheduler.no-workers-timeout": "10 minutes",
 }
-FORKED = {"distributed.worker.multiprocessing-method": "forkserver"}
+FORKED = {
+    "distributed.worker.multiprocessing-method": "forkserver",
+    # Workers that are lost come back, however long that takes a busy machine; after 15 seconds
+    # their nannies would be closed for good.
+    "distributed.deploy.lost-worker-timeout": "1 hour",
+}
 
 
 class ClusterError(RuntimeError):
@@ -39,7 +44,7 @@ class ClusterError(RuntimeError):
 
 
 class SteadyNanny(Nanny):
-    """Keeps a worker running that is killed as soon as it is up.
+    """Keeps a worker running, whoever is killed and when.
 
     Dask's own looks a few times a second whether a worker has come up. One that is killed before it
     looks leaves it waiting, and this waiting then takes for itself what the next worker says: that
@@ -52,6 +57,11 @@ class SteadyNanny(Nanny):
         if before is not None and before.status == Status.stopped:
             self.process = None
         return await super().instantiate()
+
+    async def _on_worker_exit(self, exitcode: int) -> None:
+        await fork_server_ended()
+        start_fork_server()  # Dask would start another, that loads nothing ahead
+        await super()._on_worker_exit(exitcode)
 
 
 class NightCluster:

@@ -18,6 +18,9 @@ from tasks.device import device_name, note_device
 IN_FLIGHT_PER_THREAD = 3
 """Units handed out ahead of time: enough to keep workers busy, few enough to stop soon."""
 RETRIES = 2
+FETCH_WITHIN = 3.0
+FETCH_ANEW_WITHIN = 60.0
+"""Seconds after which an answer is fetched anew: at first, and at most, for it doubles."""
 
 
 class Reporter(Protocol):
@@ -233,7 +236,7 @@ def _finished(
 
 def _answer(future: Future, unit: str) -> tuple[Any, str]:
     try:
-        return future.result()
+        return _fetched(future)
     except KilledWorker as error:
         raise UnitError(
             f"{unit} killed several workers one after another and was given up; the likely cause "
@@ -244,3 +247,19 @@ def _answer(future: Future, unit: str) -> tuple[Any, str]:
             f"{unit}: the connection to the Dask scheduler was lost; run the job again, it goes on "
             "from what is finished."
         ) from error
+
+
+def _fetched(future: Future) -> Any:
+    """Fetch an answer, and anew where that takes long.
+
+    Whoever fetches from a worker that has just died tries to reach it for minutes. In that time
+    the unit is run by another worker, from which a second attempt has the answer at once.
+    """
+    patience = FETCH_WITHIN
+    while True:
+        try:
+            return future.result(timeout=patience)
+        except TimeoutError:
+            if future.status == "error":  # the unit's own
+                raise
+        patience = min(2 * patience, FETCH_ANEW_WITHIN)

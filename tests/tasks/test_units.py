@@ -1,14 +1,17 @@
 """Units of work run alone, in any order, and answer in theirs."""
 
+import asyncio
 import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from distributed import scheduler
 
 from flows.clusters import cluster
 from flows.worker_options import WorkerOptions
+from tasks import units
 from tasks.device import devices_noted
 from tasks.units import UnitError, part_done, reporting, run_units
 
@@ -145,3 +148,27 @@ def test_unit_that_always_kills_its_worker_is_named_and_the_next_ones_run(client
         with pytest.raises(UnitError, match="s: unit 0 of 1 killed several workers"):
             run_units("s", die, [(0,)], client)
     assert run_units("s", double, [(n,) for n in range(6)], client) == [2 * n for n in range(6)]
+
+
+def test_answer_is_fetched_anew_from_the_worker_that_has_it(client, monkeypatch):
+    fetch, asked = scheduler.gather_from_workers, []
+
+    async def never_at_first(who_has, **others):
+        asked.append(who_has)
+        if len(asked) == 1:  # as from a worker that died a moment ago: tried for minutes
+            await asyncio.Event().wait()
+        return await fetch(who_has, **others)
+
+    monkeypatch.setattr(scheduler, "gather_from_workers", never_at_first)
+    monkeypatch.setattr(units, "FETCH_WITHIN", 0.2)
+    assert run_units("s", double, [(3,)], client) == [6]
+    assert len(asked) == 2
+
+
+def out_of_time(number):
+    raise TimeoutError("the detector does not answer")
+
+
+def test_units_may_run_out_of_time(place):
+    with pytest.raises(TimeoutError, match="detector"):
+        run_units("s", out_of_time, [(1,)], place)
