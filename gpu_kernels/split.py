@@ -12,10 +12,10 @@ from gpu_kernels.backend import Array, device_zeros, on_gpu, to_device, to_host
 THREADS_PER_BLOCK = 128
 
 
-def half_of_events(
-    indptr: Array, indices: Array, seed: int, first: int, number: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Take one of the two halves of a slab's events, binomially.
+def halves_of_events(
+    indptr: Array, indices: Array, seed: int, first: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Part a slab's events into two halves, binomially.
 
     Parameters
     ----------
@@ -27,15 +27,12 @@ def half_of_events(
         Of the split.
     first : int
         Number of the first of these positions in the scan.
-    number : int
-        0 or 1. Every event is in exactly one of the two halves, in its order.
 
     Returns
     -------
-    indptr : (positions + 1,) int64
-        Of the half, on the host.
-    indices : (events of the half,) uint16 or uint32
-        On the host.
+    two pairs of (indptr, indices)
+        (positions + 1,) int64 and (events of the half,) uint16 or uint32, on the host. Every event
+        is in exactly one of the two halves, in its order.
     """
     key = _key(seed)
     starts = to_host(indptr)
@@ -43,32 +40,15 @@ def half_of_events(
         coins = device_zeros(indices.size, np.uint8)
         blocks = max(1, -(-(starts.size - 1) // THREADS_PER_BLOCK))
         _coins_kernel[blocks, THREADS_PER_BLOCK](to_device(key), first, indptr, coins)
-        chosen = to_host(coins) == number
-        before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
-        return before[starts], to_host(indices)[chosen]
+        second = to_host(coins) == 1
+        before = np.concatenate([[0], np.cumsum(second, dtype=np.int64)])
+        ends, events = before[starts], to_host(indices)
+        return (starts - starts[0] - ends, events[~second]), (ends, events[second])
     # Longer than needed: pages that nothing is written to take no memory.
-    taken, ends = np.empty_like(indices), np.empty_like(starts)
-    _take_cpu(key, first, np.uint64(number), starts, indices, ends, taken)
-    return ends, taken[: ends[-1]]
-
-
-def events_of_halves(indptr: np.ndarray, seed: int, first: int) -> tuple[int, int]:
-    """How many of some positions' events each half gets, without the events themselves.
-
-    Parameters
-    ----------
-    indptr : (positions + 1,) int64
-        Where each position's events begin.
-    seed, first : int
-        As in ``half_of_events``.
-
-    Returns
-    -------
-    first, second : int
-        Their sum is all of them.
-    """
-    second = int(_count_cpu(_key(seed), first, indptr))
-    return int(indptr[-1] - indptr[0]) - second, second
+    ends = np.empty((2, starts.size), np.int64)
+    one, other = np.empty_like(indices), np.empty_like(indices)
+    _part_cpu(key, first, starts, indices, ends, one, other)
+    return (ends[0], one[: ends[0, -1]]), (ends[1], other[: ends[1, -1]])
 
 
 def _key(seed: int) -> np.ndarray:
@@ -94,29 +74,20 @@ _COIN = np.uint64(63)
 
 
 @njit(nogil=True, cache=True)
-def _take_cpu(key, first, number, starts, indices, ends, taken):
-    # Each event is written, and the next one over it unless it is of this half: no branch that
-    # nobody could foretell.
-    kept = 0
-    ends[0] = 0
+def _part_cpu(key, first, starts, indices, ends, one, other):
+    # Each event is written to both, and the next one over it where it does not belong: no branch
+    # that nobody could foretell.
+    ones, others = 0, 0
+    ends[:, 0] = 0
     for position in range(starts.size - 1):
         own = _hash_cpu(key[0], first + position)
         begin = starts[position]
         for event in range(starts[position + 1] - begin):
-            taken[kept] = indices[begin + event]
-            kept += (_hash_cpu(own, event) >> _COIN) == number
-        ends[position + 1] = kept
-
-
-@njit(nogil=True, cache=True)
-def _count_cpu(key, first, starts):
-    # On the host alone: there is nothing to read, and the answer is one number.
-    second = np.uint64(0)
-    for position in range(starts.size - 1):
-        own = _hash_cpu(key[0], first + position)
-        for event in range(starts[position + 1] - starts[position]):
-            second += _hash_cpu(own, event) >> _COIN
-    return second
+            coin = np.int64(_hash_cpu(own, event) >> _COIN)
+            one[ones] = other[others] = indices[begin + event]
+            ones += 1 - coin
+            others += coin
+        ends[0, position + 1], ends[1, position + 1] = ones, others
 
 
 @cuda.jit

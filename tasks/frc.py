@@ -7,7 +7,6 @@ that whose resolution is asked for; a few numbers fitted to all electrons cannot
 whereas halves that were calibrated apart could differ by the sign of the contrast.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -30,12 +29,13 @@ from gpu_kernels.frc import (
 from gpu_kernels.inpaint import Filler
 from tasks.calibrate import calibration_folder, read_calibration
 from tasks.device import note_device, on_device
-from tasks.reduce import ReduceSettings, reduce
+from tasks.halved import reduce_halves
+from tasks.reduce import ReduceSettings
 from tasks.regions import VACUUM
 from tasks.store import layout
 from tasks.store.datasets import write_zarr
 from tasks.store.events import open_store, read_array
-from tasks.store.halves import publish_halves
+from tasks.store.halves import identity_of_half, publish_halves
 from tasks.store.publish import Manifest, published
 from tasks.units import stage
 
@@ -174,8 +174,6 @@ def make_halves(
     """
     works = [layout.half_folder(work, number) for number in (0, 1)]
     whole = open_store(layout.event_store(work))
-    with stage("frc"):
-        stores = publish_halves(whole, identity_of_events, works, settings.seed, client)
     lean = replace(
         reduced,
         annuli=reduced.annuli if settings.virtual else (),
@@ -184,11 +182,16 @@ def make_halves(
         pick_vacuum=False,
         export=None,
     )
-    made = []
-    for number, (half, store) in enumerate(zip(works, stores, strict=True)):
-        with stage(f"frc, half {number + 1} of 2"):
-            events = os.fspath(layout.event_store(half))
-            made.append(reduce(events, half, store.identity, lean, client))
+    identities = [identity_of_half(identity_of_events, settings.seed, n) for n in (0, 1)]
+    with stage("frc, halves"):
+        made = reduce_halves(whole, works, identities, settings.seed, lean, client)
+    events = [int(manifest.summary["events"]) for manifest, _ in made]
+    if sum(events) != whole.events:
+        raise RuntimeError(
+            f"{whole.path}: the halves hold {events[0]} and {events[1]} of {whole.events} "
+            "electrons; this is a fault of the program, please report it."
+        )
+    publish_halves(whole, identity_of_events, works, settings.seed, events)
     return made
 
 

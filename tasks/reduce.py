@@ -6,6 +6,7 @@ layout in which the scan is Fourier-transformed. Every reduction accounts for ev
 """
 
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from math import ceil
@@ -126,41 +127,82 @@ def reduce(
     reused : bool
         Whether it was there before.
     """
+
+    def write(aside: Path) -> dict[str, Any]:
+        recording = store.open_store(events)
+        (kept,) = reduce_slabs(recording, {0: aside}, settings, client)
+        if settings.radial is not None:
+            kept["rings"] = region_sums.sum_rings(
+                aside, recording, settings.center, settings.radial
+            )
+        regions = region_sums.gather(aside, recording, settings.regions)
+        if settings.pick_vacuum:
+            regions |= region_sums.sum_vacuum(aside, recording, settings.radius, client)
+        _account(kept, recording.events, recording.path)
+        return summary_of(recording, kept, regions)
+
+    return publish_reductions(work, identity_of_events, settings, write, force)
+
+
+def publish_reductions(
+    work: Path,
+    identity_of_events: str,
+    settings: ReduceSettings,
+    write: Callable[[Path], dict[str, Any]],
+    force: bool = False,
+) -> tuple[Manifest, bool]:
+    """Publish what ``write`` leaves in its folder, or find it; see ``published``."""
     return published(
         layout.step_folder(work, "reduce"),
         step="reduce",
         version=VERSION,
         inputs={"events": identity_of_events},
         parameters=settings.parameters,
-        write=lambda aside: _write(aside, events, settings, client),
+        write=write,
         force=force,
     )
 
 
-def _write(
-    aside: Path, events: str, settings: ReduceSettings, client: Client | None
-) -> dict[str, Any]:
-    recording = store.open_store(events)
+def reduce_slabs(
+    recording: store.EventStore,
+    asides: dict[int, Path],
+    settings: ReduceSettings,
+    client: Client | None,
+    seed: int | None = None,
+) -> list[dict[str, int]]:
+    """Reduce all slabs into the folder 0; or, with a seed, into those of halves by their numbers.
+
+    Gives the electrons that each reduction kept, by its name, for each folder.
+    """
     slabs = range(recording.slabs)
-    records = {slab: finished_unit(aside, _unit(slab)) for slab in slabs}
-    found = {slab: record for slab, record in records.items() if record is not None}
-    todo = [n for n in slabs if n not in found]
-    if not found:
-        _lay_out(aside, recording, settings)
-    units = [(events, str(aside), slab, settings) for slab in todo]
-    found |= zip(todo, run_units("reduce", _reduce_slab, units, client), strict=True)
-    facts = [found[slab] for slab in slabs]
-    kept = {name: sum(f["kept"][name] for f in facts) for name in facts[0]["kept"]}
-    if settings.radial is not None:
-        kept["rings"] = _sum_rings(aside, recording, settings)
-    regions = region_sums.gather(aside, recording, settings.regions)
-    if settings.pick_vacuum:
-        regions |= region_sums.sum_vacuum(aside, recording, settings.radius, client)
-    _account(kept, recording.events, recording.path)
+    found: dict[int, dict[int, Any]] = {number: {} for number in asides}
+    for number, aside in asides.items():
+        records = {slab: finished_unit(aside, _unit(slab)) for slab in slabs}
+        found[number] |= {slab: record for slab, record in records.items() if record is not None}
+        if not found[number]:
+            _lay_out(aside, recording, settings)
+    units = []
+    for slab in slabs:
+        folders = {n: str(aside) for n, aside in asides.items() if slab not in found[n]}
+        units += [(recording.path, folders, slab, settings, seed)] if folders else []
+    for unit, facts in zip(units, run_units("reduce", _reduce_slab, units, client), strict=True):
+        for number, one in facts.items():
+            found[number][unit[2]] = one
+    return [
+        {name: sum(one["kept"][name] for one in facts.values()) for name in facts[0]["kept"]}
+        for facts in found.values()
+    ]
+
+
+def summary_of(
+    recording: store.EventStore, kept: dict[str, int], regions: dict[str, Any]
+) -> dict[str, Any]:
+    """Summary of the reductions of a whole or a half, by what they kept."""
+    events = kept["all"]
     return {
-        "events": recording.events,
+        "events": events,
         "frames": int(recording.array("frames_present").sum(dtype=np.int64)),
-        "kept": {name: [inside, recording.events - inside] for name, inside in kept.items()},
+        "kept": {name: [inside, events - inside] for name, inside in kept.items()},
         "regions": regions,
     }
 
@@ -231,10 +273,25 @@ def _plan(settings: ReduceSettings) -> PixelPlan:
 
 
 def _reduce_slab(
-    events: str, folder: str, slab: int, settings: ReduceSettings
+    events: str, folders: dict[int, str], slab: int, settings: ReduceSettings, seed: int | None
+) -> dict[int, dict[str, dict[str, int]]]:
+    recording = store.open_store(events)
+    parts: Sequence[store.Events]
+    parts = [recording.read(slab)] if seed is None else recording.read_halves(slab, seed)
+    return {
+        number: _reduce_part(recording, Path(folder), slab, settings, parts[number])
+        for number, folder in folders.items()
+    }
+
+
+def _reduce_part(
+    recording: store.EventStore,
+    aside: Path,
+    slab: int,
+    settings: ReduceSettings,
+    events: store.Events,
 ) -> dict[str, dict[str, int]]:
-    recording, aside = store.open_store(events), Path(folder)
-    indptr, indices = recording.read(slab)
+    indptr, indices = events
     sums = reduce_events(
         on_device(indptr), on_device(indices), _plan(settings), frame_sum=False,
         dense_dtype=DENSE_TYPE,
@@ -291,16 +348,3 @@ def _write_images(
         files.append(aside / f"radial_overflow/c/{slab}/0")
         kept["radial"] = int(sums.radial.sum(dtype=np.int64))
     return files, kept
-
-
-def _sum_rings(aside: Path, recording: store.EventStore, settings: ReduceSettings) -> int:
-    """Write the rings of the whole scan from its sum of frames; returns the electrons in them."""
-    assert settings.radial is not None
-    radial, frames = settings.radial, recording.array("frame_sum")
-    rings = radial_bins(settings.detector_shape, settings.center, radial.width, radial.rings)
-    pixels = np.bincount(rings.ravel(), minlength=radial.rings + 1)
-    electrons = np.zeros(radial.rings + 1, np.int64)
-    np.add.at(electrons, rings.ravel(), frames.ravel().astype(np.int64))
-    store.write_array(aside, "ring_electrons", electrons)
-    store.write_array(aside, "ring_pixels", pixels.astype(np.int64))
-    return int(electrons.sum())

@@ -1,4 +1,4 @@
-"""Sums of frames over regions of the scan, slab by slab in the pass over the events."""
+"""Sums of frames over regions of the scan, slab by slab, and over rings of the detector."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from distributed import Client
 
+from gpu_kernels.pixel_plan import radial_bins
 from gpu_kernels.reduction import sum_frames
+from tasks.detectors import RadialSettings
 from tasks.regions import VACUUM, Region, RegionError, pick_vacuum
 from tasks.store import events as store
 from tasks.units import run_units
@@ -56,6 +58,20 @@ def gather(
         facts[region.name] = _publish(folder, recording, region, inside, total)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return facts
+
+
+def sum_rings(
+    aside: Path, recording: store.EventStore, center: tuple[float, float], radial: RadialSettings
+) -> int:
+    """Write the rings of the whole scan from its sum of frames; returns the electrons in them."""
+    frames = recording.array("frame_sum")
+    rings = radial_bins(recording.detector_shape, center, radial.width, radial.rings)
+    pixels = np.bincount(rings.ravel(), minlength=radial.rings + 1)
+    electrons = np.zeros(radial.rings + 1, np.int64)
+    np.add.at(electrons, rings.ravel(), frames.ravel().astype(np.int64))
+    store.write_array(aside, "ring_electrons", electrons)
+    store.write_array(aside, "ring_pixels", pixels.astype(np.int64))
+    return int(electrons.sum())
 
 
 def sum_vacuum(

@@ -6,24 +6,25 @@ the other half. So whatever can be made from a store can be made from each half 
 
 import os
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import zarr
-from distributed import Client
 
-from gpu_kernels.split import events_of_halves
 from tasks.store import layout
-from tasks.store.events import FORMAT, EventStore, open_store, read_array
-from tasks.store.publish import Manifest, published
-from tasks.units import run_units
+from tasks.store.events import FORMAT, EventStore
+from tasks.store.publish import Manifest, published, step_identity
 
-VERSION = 2
+STEP, VERSION = "half", 2
+
+
+def identity_of_half(identity: str, seed: int, number: int) -> str:
+    """Identity of a half of a store, which needs not be there yet."""
+    return step_identity(STEP, VERSION, {"events": identity}, {"seed": seed, "number": number})
 
 
 def publish_halves(
-    whole: EventStore, identity: str, works: Sequence[Path], seed: int, client: Client | None
+    whole: EventStore, identity: str, works: Sequence[Path], seed: int, events: Sequence[int]
 ) -> list[Manifest]:
     """Publish both halves of a store.
 
@@ -37,19 +38,14 @@ def publish_halves(
         Folders in which the halves get their event stores.
     seed : int
         Of the coins.
-    client : distributed.Client, optional
-        Where the coins are counted.
+    events : two ints
+        Electrons of each half.
 
     Returns
     -------
     list of Manifest
         Of the halves.
     """
-
-    @cache
-    def events() -> list[int]:
-        units = [(whole.path, seed, slab) for slab in range(whole.slabs)]
-        return [sum(each) for each in zip(*run_units("split", _count, units, client), strict=True)]
 
     def publish(number: int, work: Path) -> Manifest:
         def write(aside: Path) -> dict[str, Any]:
@@ -61,16 +57,16 @@ def publish_halves(
                     "scan_shape": list(whole.scan_shape),
                     "detector_shape": list(whole.detector_shape),
                     "slab_rows": whole.slab_rows,
-                    "events": events()[number],
+                    "events": events[number],
                     "metadata": whole.metadata,
                     "half": {"of": of, "seed": seed, "number": number},
                 }
             )
-            return {"events": events()[number]}
+            return {"events": events[number]}
 
         manifest, _ = published(
             layout.event_store(work),
-            step="half",
+            step=STEP,
             version=VERSION,
             inputs={"events": identity},
             parameters={"seed": seed, "number": number},
@@ -79,9 +75,3 @@ def publish_halves(
         return manifest
 
     return [publish(number, work) for number, work in enumerate(works)]
-
-
-def _count(path: str, seed: int, slab: int) -> tuple[int, int]:
-    store = open_store(path)
-    indptr = read_array(store.data, f"{layout.slab_group(slab)}/indptr")
-    return events_of_halves(indptr, seed, store.rows(slab)[0] * store.scan_shape[1])

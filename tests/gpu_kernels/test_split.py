@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpu_kernels.split import events_of_halves, half_of_events
+from gpu_kernels.split import halves_of_events
 
 # The hash wraps around 2^64 on purpose; only the simulator, which is plain Python, says so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*overflow encountered:RuntimeWarning")
@@ -15,13 +15,9 @@ def events(n=300, positions=7):
     return indptr.astype(np.int64), rng.integers(0, 50, n).astype(np.uint32)
 
 
-def both(indptr, indices, seed, first):
-    return [half_of_events(indptr, indices, seed, first, number) for number in (0, 1)]
-
-
 def test_every_event_is_in_exactly_one_half_of_its_position(twin):
     indptr, indices = events()
-    halves = both(twin(indptr), twin(indices), seed=3, first=0)
+    halves = halves_of_events(twin(indptr), twin(indices), seed=3, first=0)
     for p in range(len(indptr) - 1):
         parts = [ix[ptr[p] : ptr[p + 1]] for ptr, ix in halves]
         whole = indices[indptr[p] : indptr[p + 1]]
@@ -50,16 +46,16 @@ def by_hand(indptr, indices, seed, first, number):
 def test_both_sides_toss_the_coins_of_the_definition(twin):
     indptr, indices = events()
     for number in (0, 1):
-        ours = half_of_events(twin(indptr), twin(indices), 3, 5, number)
+        ours = halves_of_events(twin(indptr), twin(indices), 3, 5)[number]
         for found, expected in zip(ours, by_hand(indptr, indices, 3, 5, number), strict=True):
             np.testing.assert_array_equal(found, expected)
 
 
 def test_halves_do_not_depend_on_how_a_scan_is_cut(twin):
     indptr, indices = events()
-    whole, cut = half_of_events(twin(indptr), twin(indices), 3, 10, 1), indptr[4]
-    front = half_of_events(twin(indptr[:5]), twin(indices[:cut]), 3, 10, 1)
-    back = half_of_events(twin(indptr[4:] - cut), twin(indices[cut:]), 3, 14, 1)
+    whole, cut = halves_of_events(twin(indptr), twin(indices), 3, 10)[1], indptr[4]
+    front = halves_of_events(twin(indptr[:5]), twin(indices[:cut]), 3, 10)[1]
+    back = halves_of_events(twin(indptr[4:] - cut), twin(indices[cut:]), 3, 14)[1]
     np.testing.assert_array_equal(whole[1], np.concatenate([front[1], back[1]]))
     np.testing.assert_array_equal(whole[0], [*front[0], *(back[0][1:] + front[0][-1])])
 
@@ -69,9 +65,9 @@ def test_coins_are_fair_and_uncorrelated_between_seeds_positions_and_neighbours(
     indptr, indices = np.array([0, n]), np.arange(n, dtype=np.uint32)
     coins = {}
     for seed, first in ((0, 0), (0, 1), (1, 0), (7, 12345)):
-        _, chosen = half_of_events(indptr, indices, seed, first, 1)
+        _, chosen = halves_of_events(indptr, indices, seed, first)[1]
         coins[seed, first] = np.isin(indices, chosen, assume_unique=True) - 0.5
-    _, chosen = half_of_events(np.arange(n + 1), indices, 0, 2, 1)  # a position each
+    _, chosen = halves_of_events(np.arange(n + 1), indices, 0, 2)[1]  # a position each
     coins["apart"] = np.isin(indices, chosen, assume_unique=True) - 0.5
     five_sigma = 5 * 0.5 / np.sqrt(n)
     for coin in coins.values():
@@ -81,11 +77,3 @@ def test_coins_are_fair_and_uncorrelated_between_seeds_positions_and_neighbours(
     for other in others:
         for shifted in (other, np.roll(other, 1), np.roll(other, -1)):
             assert abs((first * shifted).mean()) < five_sigma / 2
-
-
-@pytest.mark.parametrize(("seed", "first"), [(0, 0), (3, 17)])
-def test_size_of_the_halves_is_known_without_the_events(seed, first):
-    indptr, indices = events()
-    halves = both(indptr, indices, seed, first)
-    assert events_of_halves(indptr, seed, first) == tuple(ix.size for _, ix in halves)
-    assert events_of_halves(np.array([0]), seed, first) == (0, 0)

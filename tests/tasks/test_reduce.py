@@ -254,11 +254,11 @@ def test_half_finished_pass_goes_on_where_it_stopped(work, counts, monkeypatch):
 
     real, calls = module._reduce_slab, []
 
-    def fails_at_third(events, folder, slab, chosen):
+    def fails_at_third(events, folder, slab, *chosen):
         calls.append(slab)
         if len(calls) == 3:
             raise OSError("the disk is gone")
-        return real(events, folder, slab, chosen)
+        return real(events, folder, slab, *chosen)
 
     monkeypatch.setattr(module, "_reduce_slab", fails_at_third)
     with pytest.raises(OSError, match="the disk is gone"):

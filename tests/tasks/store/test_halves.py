@@ -27,7 +27,9 @@ def whole(tmp_path_factory):
 
 def half(whole, folder, seed, number):
     works = [folder / str(n) for n in (0, 1)]
-    publish_halves(whole, "id", works, seed, None)
+    parted = [whole.read_halves(slab, seed) for slab in range(whole.slabs)]
+    events = [sum(pair[n].indices.size for pair in parted) for n in (0, 1)]
+    publish_halves(whole, "id", works, seed, events)
     return open_store(layout.event_store(works[number]))
 
 
