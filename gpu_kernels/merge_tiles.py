@@ -1,4 +1,4 @@
-"""Objects that were reconstructed tile by tile become one, by the least squares of ``stitch``.
+"""Objects and images that were made tile by tile become one, by least squares.
 
 No pattern sees the constant phase of an object. Where the probe is sought too, neither does it see
 a plane of the phase, which the probe takes back by moving in the Fourier plane, nor a factor of the
@@ -13,20 +13,19 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from gpu_kernels.stitch import stitch
-
 WELL_LIT = 0.3
 """Part of the brightest illumination that makes a pixel one of a tile's own."""
 FADING = 1e-4
 """Weight of what lies outside, relative to a pixel at the edge."""
-MOST_ROUNDS = 500
+NOTHING = 1e-9
+"""Relative size of what the equations of planes do not tell."""
 
 
 class Tile(NamedTuple):
-    """The object of one tile."""
+    """The object or image of one tile."""
 
     obj: np.ndarray
-    """(rows, cols) complex."""
+    """(rows, cols) complex; an image is of real numbers."""
     origin: tuple[int, int]
     """Place of its first pixel [px]."""
     lit: np.ndarray
@@ -47,6 +46,53 @@ class Merged(NamedTuple):
     """(tiles,) float64: what each tile's amplitude was divided by; their geometric mean is 1."""
     disagreement: float
     """Root mean square by which the phases of tiles differ where they overlap [rad]."""
+
+
+class MergedImage(NamedTuple):
+    """The image of all tiles."""
+
+    image: np.ndarray
+    """(rows, cols) float32; NaN where no tile is."""
+    origin: tuple[int, int]
+    """Place of its first pixel [px]."""
+    offsets: np.ndarray
+    """(tiles,) float64: what was taken from each tile; the mean is 0."""
+    disagreement: float
+    """Root mean square by which tiles differ where they overlap."""
+
+
+def merge_images(tiles: Sequence[Tile]) -> MergedImage:
+    """Merge overlapping images, each of which is known up to a constant.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+        On one grid of pixels; what is not a number has no weight.
+
+    Returns
+    -------
+    MergedImage
+        Where tiles overlap, their weighted mean, as ``merge_tiles`` has it. A tile that overlaps no
+        other stands as it is.
+
+    Raises
+    ------
+    ValueError
+        If there is no tile.
+    """
+    canvas = _canvas_of(tiles)
+    seen = [np.isfinite(tile.obj) for tile in tiles]
+    weights = [
+        np.where(own, tile_weight(tile.lit), 0) for tile, own in zip(tiles, seen, strict=True)
+    ]
+    images = [np.where(own, tile.obj, 0.0) for tile, own in zip(tiles, seen, strict=True)]
+    offsets = _solve(tiles, images, weights, canvas, False)[:, 0]
+    offsets -= offsets.mean()
+    images = [image - offset for image, offset in zip(images, offsets, strict=True)]
+    whole = canvas.mean(tiles, images, weights, np.nan)
+    rests = [image - whole[canvas.place(t)] for image, t in zip(images, tiles, strict=True)]
+    rest = _disagreement(tiles, rests, weights, canvas)
+    return MergedImage(whole.astype(np.float32), canvas.origin, offsets, rest)
 
 
 def merge_tiles(tiles: Sequence[Tile], *, free_probe: bool = False) -> Merged:
@@ -70,20 +116,12 @@ def merge_tiles(tiles: Sequence[Tile], *, free_probe: bool = False) -> Merged:
     ValueError
         If there is no tile, or one overlaps no other.
     """
-    if not tiles:
-        raise ValueError("there are no tiles to merge")
-    low = np.min([tile.origin for tile in tiles], axis=0)
-    high = np.max([np.add(tile.origin, tile.obj.shape) for tile in tiles], axis=0)
-    canvas = _Canvas((int(low[0]), int(low[1])), (int(high[0] - low[0]), int(high[1] - low[1])))
+    canvas = _canvas_of(tiles)
     weights = [tile_weight(tile.lit) for tile in tiles]
     planes = _brought_near(tiles, weights, canvas, free_probe)
     away = [_turned(tile, plane) for tile, plane in zip(tiles, planes, strict=True)]
     whole = canvas.mean(tiles, away, weights)
-    rests = [
-        np.angle(obj * np.conj(whole[canvas.place(tile)]))
-        for tile, obj in zip(tiles, away, strict=True)
-    ]
-    found = _solve(tiles, rests, weights, canvas, free_probe)
+    found = _solve(tiles, _rests(tiles, away, whole, canvas), weights, canvas, free_probe)
     planes = _centred(planes + found, tiles)
     away = [_turned(tile, plane) for tile, plane in zip(tiles, planes, strict=True)]
     factors = np.ones(len(tiles))
@@ -93,7 +131,8 @@ def merge_tiles(tiles: Sequence[Tile], *, free_probe: bool = False) -> Merged:
         factors = np.exp(logs - logs.mean())
     away = [obj / factor for obj, factor in zip(away, factors, strict=True)]
     whole = canvas.mean(tiles, away, weights)
-    rest = _disagreement(tiles, away, weights, whole, canvas)
+    rests = _rests(tiles, away, whole, canvas)
+    rest = _disagreement(tiles, rests, weights, canvas)
     return Merged(whole.astype(np.complex64), canvas.origin, planes, factors, rest)
 
 
@@ -129,13 +168,26 @@ class _Canvas:
         rows, cols = tile.obj.shape
         return slice(int(y), int(y) + rows), slice(int(x), int(x) + cols)
 
-    def mean(self, tiles, objects, weights) -> np.ndarray:
-        """(rows, cols) complex128: weighted mean of the tiles' objects."""
-        total, weight = np.zeros(self.shape, complex), np.zeros(self.shape)
+    def part(self, corners) -> tuple[slice, slice]:
+        """Where a rectangle lies, from its first pixel to that after its last."""
+        (y0, x0), (y1, x1) = (np.subtract(corner, self.origin) for corner in corners)
+        return slice(int(y0), int(y1)), slice(int(x0), int(x1))
+
+    def mean(self, tiles, objects, weights, outside: float = 1) -> np.ndarray:
+        """(rows, cols) complex128 or float64: weighted mean of the tiles' objects."""
+        total, weight = np.zeros(self.shape, objects[0].dtype), np.zeros(self.shape)
         for tile, obj, own in zip(tiles, objects, weights, strict=True):
             total[self.place(tile)] += own * obj
             weight[self.place(tile)] += own
-        return np.where(weight > 0, total / np.where(weight > 0, weight, 1), 1)
+        return np.where(weight > 0, total / np.where(weight > 0, weight, 1), outside)
+
+
+def _canvas_of(tiles: Sequence[Tile]) -> _Canvas:
+    if not tiles:
+        raise ValueError("there are no tiles to merge")
+    low = np.min([tile.origin for tile in tiles], axis=0)
+    high = np.max([np.add(tile.origin, tile.obj.shape) for tile in tiles], axis=0)
+    return _Canvas((int(low[0]), int(low[1])), (int(high[0] - low[0]), int(high[1] - low[1])))
 
 
 def _plane(tile: Tile, plane: np.ndarray) -> np.ndarray:
@@ -187,28 +239,67 @@ def _plane_of(product: np.ndarray, slopes: bool) -> np.ndarray:
 
 
 def _solve(tiles, images, weights, canvas: _Canvas, slopes: bool) -> np.ndarray:
-    """(tiles, 3) planes of the tiles' images about what they have in common."""
-    side = np.max([tile.obj.shape for tile in tiles], axis=0)
-    patches = np.zeros((len(tiles), *side), np.float32)
-    weight = np.zeros((len(tiles), *side), np.float32)
-    for n, (tile, image, own) in enumerate(zip(tiles, images, weights, strict=True)):
-        rows, cols = tile.obj.shape
-        patches[n, :rows, :cols], weight[n, :rows, :cols] = image, own
-    positions = np.array([tile.origin for tile in tiles]) - canvas.origin + side // 2
-    found = stitch(
-        patches, positions, weight / weight.max(), canvas.shape, ramps=slopes, tolerance=1e-6,
-        most_rounds=MOST_ROUNDS,
-    ).factors  # fmt: skip
+    """(tiles, 3) planes of the tiles' images about what they have in common.
+
+    Σ_t w_t (I_t − plane_t − mean)² → min, with the weighted mean of all tiles at each pixel, is a
+    sum over pairs, Σ_{t<u} (w_t w_u / Σw) (I_t − plane_t − I_u + plane_u)²: overlaps are all that
+    is looked at, and the planes are all that is solved for.
+    """
+    terms = 3 if slopes else 1
+    matrix = np.zeros((len(tiles), terms, len(tiles), terms))
+    right = np.zeros((len(tiles), terms))
+    total = np.zeros(canvas.shape)
+    for tile, own in zip(tiles, weights, strict=True):
+        total[canvas.place(tile)] += own
+    for n, one in enumerate(tiles):
+        for m in range(n):
+            if (shared := _shared(one, tiles[m])) is None:
+                continue
+            here, there, at = shared
+            both = weights[n][here] * weights[m][there]
+            weight = both / np.where(both > 0, total[canvas.part(at)], 1)
+            away = np.where(both > 0, images[n][here] - images[m][there], 0)
+            a, b = _terms(one, terms)[:, *here], _terms(tiles[m], terms)[:, *there]
+            for x, first, y, second, sign in ((n, a, n, a, 1), (m, b, m, b, 1), (n, a, m, b, -1)):
+                added = sign * np.einsum("kij,lij,ij->kl", first, second, weight, optimize=True)
+                matrix[x, :, y] += added
+                if x != y:
+                    matrix[y, :, x] += added.T
+            right[n] += np.einsum("kij,ij->k", a, weight * away)
+            right[m] -= np.einsum("kij,ij->k", b, weight * away)
+    # What all tiles have in common is nobody's: of all solutions, the least.
+    size = matrix.shape[0] * terms
+    found = np.linalg.lstsq(matrix.reshape(size, size), right.ravel(), rcond=NOTHING)[0]
     planes = np.zeros((len(tiles), 3))
-    planes[:, : found.shape[1]] = found
-    if slopes:
-        # From the weighted centre to the middle of the tile.
-        for n, own in enumerate(weights):
-            for axis in (0, 1):
-                lines = own.sum(axis=1 - axis)
-                centre = (lines * np.arange(lines.size)).sum() / lines.sum()
-                planes[n, 0] += ((lines.size - 1) / 2 - centre) * planes[n, 1 + axis]
+    planes[:, :terms] = found.reshape(-1, terms)
+    planes[:, 1:] /= [_half(tile) for tile in tiles]
     return planes
+
+
+def _shared(one: Tile, other: Tile):
+    """Rows and columns that two tiles share, in each of them, and as (corner, end); or None."""
+    low = np.maximum(one.origin, other.origin)
+    high = np.minimum(np.add(one.origin, one.obj.shape), np.add(other.origin, other.obj.shape))
+    if (high <= low).any():
+        return None
+    here, there = (
+        tuple(slice(int(a), int(b)) for a, b in zip(low - t.origin, high - t.origin, strict=True))
+        for t in (one, other)
+    )
+    return here, there, (low, high)
+
+
+def _half(tile: Tile) -> tuple[float, float]:
+    """Half a tile's height and width [px]."""
+    rows, cols = tile.obj.shape
+    return max((rows - 1) / 2, 1), max((cols - 1) / 2, 1)
+
+
+def _terms(tile: Tile, terms: int) -> np.ndarray:
+    """(1 or 3, rows, cols): a constant, and slopes from -1 to 1 across the tile."""
+    planes = [(1, 0, 0), (0, 1 / _half(tile)[0], 0), (0, 0, 1 / _half(tile)[1])][:terms]
+    shape = tile.obj.shape
+    return np.stack([np.broadcast_to(_plane(tile, np.array(one)), shape) for one in planes])
 
 
 def _centred(planes: np.ndarray, tiles) -> np.ndarray:
@@ -222,15 +313,22 @@ def _centred(planes: np.ndarray, tiles) -> np.ndarray:
     return out
 
 
-def _disagreement(tiles, objects, weights, whole, canvas: _Canvas) -> float:
+def _rests(tiles, objects, whole, canvas: _Canvas) -> list[np.ndarray]:
+    """Phases of the tiles' objects beside that of all [rad]."""
+    return [
+        np.angle(obj * np.conj(whole[canvas.place(tile)]))
+        for tile, obj in zip(tiles, objects, strict=True)
+    ]
+
+
+def _disagreement(tiles, rests, weights, canvas: _Canvas) -> float:
     total, count = 0.0, 0.0
     covered = np.zeros(canvas.shape)
     inside = [own >= 1 for own in weights]
     for tile, own in zip(tiles, inside, strict=True):
         covered[canvas.place(tile)] += own
-    for tile, obj, own in zip(tiles, objects, inside, strict=True):
-        at = canvas.place(tile)
-        both = own & (covered[at] > 1)
-        total += (np.angle(obj * np.conj(whole[at]))[both] ** 2).sum()
+    for tile, rest, own in zip(tiles, rests, inside, strict=True):
+        both = own & (covered[canvas.place(tile)] > 1)
+        total += (rest[both] ** 2).sum()
         count += both.sum()
     return float(np.sqrt(total / count)) if count else 0.0

@@ -10,17 +10,30 @@ removes what they explain), so that AᵀWQA c = AᵀWQ b is left, and no matrix 
 gradients ask for AᵀWQA c alone. What offsets hide are long waves, which plain gradients reach late;
 the equations of evenly strewn patches are nearly a convolution, whose inverse preconditions them.
 Memory is that of the image and the positions, whatever the number of patches.
+
+Patches enter by AᵀWQ b alone. Where they are made in many places, each place sends this sum of its
+own, of the size of its image (``patch_sums``), and no patch has to travel (``stitch_sums``).
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 from gpu_kernels.backend import Array
-from gpu_kernels.stitch_equations import Equations, Layout, Stitched
+from gpu_kernels.stitch_equations import Equations, Layout, Stitched, orthonormal_basis, sampled_on
 
 Blocks = Callable[[], Iterable[tuple[slice | np.ndarray, Array]]]
 """Gives (which positions, their patches) block after block, and again each time it is called."""
+
+
+class PatchSums(NamedTuple):
+    """What some patches add to the right side of the equations; those of several parts add up."""
+
+    corner: tuple[int, int]
+    """(row, col) of the first coefficient among the positions' pixels; may be negative."""
+    values: np.ndarray
+    """(rows, cols) float64: AᵀWQ b."""
 
 
 def stitch(
@@ -103,14 +116,8 @@ def stitch_blocks(
     ValueError
         If shapes do not fit together, weights are negative or empty, or a patch is not finite.
     """
-    positions, weights = np.asarray(positions, float), np.asarray(weights, float)
-    _check(positions, weights, shape)
-    whole = weights.shape[-2:]
-    if weights.ndim == 2:
-        weights = weights[None]
-    box = _seen_box(weights)
-    weights = weights[(slice(None), *box)]
-    layout = Layout(positions, whole, box, weights.shape[1:], shape)
+    layout, weights, box = _laid_out(positions, weights, shape)
+    whole = layout.whole
     equations: Equations | None = None
     for chosen, patches in _checked(blocks(), len(positions), whole):
         if equations is None:
@@ -122,6 +129,94 @@ def stitch_blocks(
     for chosen, patches in _checked(blocks(), len(positions), whole):
         equations.judge(_cropped(patches, box), chosen)
     return equations.result(rounds)
+
+
+def patch_sums(patches: Array, positions: np.ndarray, weights: np.ndarray) -> PatchSums:
+    """Add up what some patches say of the image, each known up to a constant.
+
+    Parameters
+    ----------
+    patches : (patches, height, width) float32
+        Where they live, the work is done.
+    positions, weights
+        As in ``stitch_blocks``, of these patches alone.
+
+    Returns
+    -------
+    PatchSums
+        As large as the patches reach, whatever their number.
+
+    Raises
+    ------
+    ValueError
+        As ``stitch_blocks``.
+    """
+    layout, weights, box = _laid_out(positions, weights, (1, 1))
+    basis, _ = orthonormal_basis(weights, ramps=False)
+    sampled = sampled_on(patches, layout, weights, basis)
+    ((chosen, own),) = _checked([(slice(None), patches)], len(positions), layout.whole)
+    low = int(layout.low[0]), int(layout.low[1])
+    return PatchSums(low, sampled.spread(_cropped(own, box), chosen))
+
+
+def stitch_sums(
+    sums: Iterable[PatchSums],
+    positions: np.ndarray,
+    weights: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    like: Array,
+    origin: tuple[int, int] = (0, 0),
+    tolerance: float = 3e-4,
+    most_rounds: int = 200,
+) -> Stitched:
+    """Stitch patches of which only their sums are here.
+
+    Parameters
+    ----------
+    sums : iterable of PatchSums
+        Of all patches together, each once.
+    positions, weights, shape, tolerance, most_rounds
+        As in ``stitch_blocks``.
+    like : array
+        Where it lives, the work is done.
+    origin : (row, col)
+        Of the image's first pixel, among those of the positions.
+
+    Returns
+    -------
+    Stitched
+        That of ``stitch_blocks`` to its tolerance, without what only patches can tell: how far they
+        miss the image (nothing), and their offsets (none).
+
+    Raises
+    ------
+    ValueError
+        As ``stitch_blocks``, and if sums reach where no position does.
+    """
+    layout, weights, _ = _laid_out(positions, weights, shape, origin)
+    equations = Equations(layout, weights, False, 1, like)
+    for part in sums:
+        equations.add_sum(part.values, part.corner)
+    rounds = equations.solve(tolerance, most_rounds)
+    return equations.result(rounds)._replace(factors=np.zeros((0, 1)))
+
+
+def _laid_out(
+    positions: np.ndarray,
+    weights: np.ndarray,
+    shape: tuple[int, int],
+    origin: tuple[int, int] = (0, 0),
+) -> tuple[Layout, np.ndarray, tuple[slice, slice]]:
+    """Where patches lie, with the weights of the box in which any pixel has some."""
+    positions, weights = np.asarray(positions, float), np.asarray(weights, float)
+    _check(positions, weights, shape)
+    whole = weights.shape[-2], weights.shape[-1]
+    if weights.ndim == 2:
+        weights = weights[None]
+    box = _seen_box(weights)
+    weights = weights[(slice(None), *box)]
+    return Layout(positions, whole, box, weights.shape[1:], shape, origin), weights, box
 
 
 def _seen_box(weights: np.ndarray) -> tuple[slice, slice]:

@@ -43,29 +43,39 @@ class Stitched(NamedTuple):
 class Layout:
     """Where the patches' pixels of weight lie on a spline that all of them fit on."""
 
-    def __init__(self, positions, whole, box, size, shape) -> None:
+    def __init__(self, positions, whole, box, size, shape, origin) -> None:
         first = positions + [box[axis].start - whole[axis] // 2 for axis in (0, 1)]
         corners = np.floor(first).astype(np.int64) - 1
         self.low = corners.min(axis=0)
         self.corners = corners - self.low
         self.taps = spline_taps(first - np.floor(first))
+        self.whole: tuple[int, int] = whole
         self.size: tuple[int, int] = size
         rows, cols = self.corners.max(axis=0) + np.add(size, SPARE)
         self.shape = int(rows), int(cols)
-        self.image_shape = shape
+        self.image_shape, self._origin = shape, origin
 
     def on_image(self, values: np.ndarray, outside: float) -> np.ndarray:
         """(rows, cols) float32 of the image from those of the spline's grid."""
         out = np.full(self.image_shape, outside, np.float32)
-        first = np.maximum(self.low, 0)
-        last = np.minimum(self.low + values.shape, self.image_shape)
+        low = self.low - self._origin
+        first = np.maximum(low, 0)
+        last = np.minimum(low + values.shape, self.image_shape)
         if (last > first).all():
             here, there = (
                 tuple(slice(a - o, b - o) for a, b, o in zip(first, last, origin, strict=True))
-                for origin in ((0, 0), self.low)
+                for origin in ((0, 0), low)
             )
             out[here] = values[there]
         return out
+
+
+def sampled_on(
+    like: Array, layout: Layout, weights: np.ndarray, basis: np.ndarray, threads: int = 1
+) -> CpuPatches | GpuPatches:
+    """The geometry of patches, worked on where an array lives."""
+    make = GpuPatches if on_gpu(like) else CpuPatches
+    return make(layout.corners, layout.taps, weights, basis, layout.shape, threads)
 
 
 class Equations:
@@ -74,10 +84,7 @@ class Equations:
     def __init__(self, layout: Layout, weights, ramps, threads, like: Array) -> None:
         self._layout, self._ramps = layout, ramps
         self._basis, self._scale = orthonormal_basis(weights, ramps)
-        make = GpuPatches if on_gpu(like) else CpuPatches
-        self._patches = make(
-            layout.corners, layout.taps, weights, self._basis, layout.shape, threads
-        )
+        self._patches = sampled_on(like, layout, weights, self._basis, threads)
         self._coverage = self._patches.coverage()
         self._right = np.zeros(layout.shape)
         self._left_over = np.zeros(layout.shape)
@@ -93,6 +100,18 @@ class Equations:
     def add(self, patches: Array, chosen: np.ndarray) -> None:
         """Add patches to the right side."""
         self._right += self._patches.spread(patches, chosen)
+
+    def add_sum(self, values: np.ndarray, corner: tuple[int, int]) -> None:
+        """Add a sum of patches, whose first coefficient lies at a place of the image."""
+        first = np.subtract(corner, self._layout.low)
+        last = first + values.shape
+        if (first < 0).any() or (last > self._layout.shape).any():
+            raise ValueError(
+                f"a sum of patches of {values.shape[0]} x {values.shape[1]} coefficients from "
+                f"{tuple(corner)} reaches beyond the positions, whose first is "
+                f"{tuple(self._layout.low.tolist())} of {self._layout.shape}"
+            )
+        self._right[tuple(slice(a, b) for a, b in zip(first, last, strict=True))] += values
 
     def solve(self, tolerance: float, most_rounds: int) -> int:
         """Conjugate gradients from zero; gives the rounds that it took."""

@@ -1,10 +1,11 @@
 """CNN: the phase from single patterns by a network, stitched; and how far to trust it.
 
 Nothing is iterated over the scan: every pattern is turned into a patch of phases on its own, in
-parallel, and the patches are stitched in one linear solve (Chang et al., Phys. Rev. Lett. 130,
-016101 (2023)). The network that comes along serves every probe; it is tested on patterns simulated
-for the dataset's own probe and dose, and trained on for a little while where that pays. What
-neighbouring patterns tell together is then added in a few rounds (``tasks.cnn_refine``).
+parallel (Chang et al., Phys. Rev. Lett. 130, 016101 (2023)), and the patches are stitched in one
+linear solve, or one for each tile of a large scan (``tasks.cnn_stitch``). The network that comes
+along serves every probe; it is tested on patterns simulated for the dataset's own probe and dose,
+and trained on for a little while where that pays. What neighbouring patterns tell together is then
+added in a few rounds (``tasks.cnn_refine``).
 """
 
 import shutil
@@ -15,42 +16,34 @@ import numpy as np
 import torch
 import zarr
 from distributed import Client
-from scipy.ndimage import distance_transform_edt
 
-from gpu_kernels.stitch import stitch
 from models.forward import head_size, unit_probe
 from models.geometry import Geometry
-from models.retrieval import patch_weights, retrieve
+from models.retrieval import retrieve
 from models.weights import load_network
 from tasks.cnn_refine import PHASE, PROBE, refine
-from tasks.cnn_scene import SIDE, on_stride, roots_of, scene
+from tasks.cnn_scene import NETWORK, SIDE, roots_of, scene
 from tasks.cnn_settings import CnnError, CnnSettings
-from tasks.device import on_device, torch_device
+from tasks.cnn_stitch import Cut, Part, arrays_of, cut_patches, merge_solved, solve_tile, write_sums
+from tasks.device import torch_device
 from tasks.network import make_network
 from tasks.object_image import along_scan
-from tasks.patterns import PatternGrid, probe_positions, read_patterns
+from tasks.patterns import PatternGrid, read_patterns
 from tasks.places import scan_places
 from tasks.starting_probe import starting_probe
 from tasks.store import layout
-from tasks.store.events import (
-    EventStore,
-    create_array,
-    open_for_writing,
-    open_store,
-    read_array,
-    write_array,
-)
+from tasks.store.events import EventStore, open_store, read_array, write_array
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.units import run_units
 
-VERSION = 4
+VERSION = 5
 LARGEST_HEAD = 20
 """Side of the largest patch; a probe that needs more does not fit into the window [px]."""
 SAMPLED = 4096
 """Patterns that the mean dose is taken from."""
 GENTLE = 8
 """Phases are turned to the scan's axes as e^(iφ/8): no phase that occurs then wraps."""
-NETWORK, PATCHES, STITCHED = "network.safetensors", "patches", "stitched"
+STITCHED = "stitched"
 
 
 def cnn(
@@ -83,6 +76,7 @@ def cnn(
         ``sampling`` [Å], ``bin``, ``electrons``, ``patches``; ``plane`` (y, x) [rad/Å], the slope
         that was taken away; ``refined``, the rounds that were kept, with ``misfit_median`` and,
         before them, ``misfit_median_stitched``; ``refined_anew``, whether they began from no phase;
+        ``tiles`` and their ``disagreement`` [rad], where a large scan was stitched in several;
         and all that ``make_network`` says.
     reused : bool
         Whether it was there before.
@@ -101,19 +95,19 @@ def cnn(
         if facts is None:
             (facts,) = run_units("cnn: network", _make_network, [unit], client)
         events = open_store(layout.event_store(work))
-        slabs = range(events.slabs)
-        todo = [slab for slab in slabs if finished_unit(aside, _unit(slab)) is None]
-        if len(todo) == events.slabs:
-            _lay_out(aside, events, facts["head"])
-        todo_units = [(*unit, slab, facts) for slab in todo]
-        run_units("cnn: patches", _retrieve_slab, todo_units, client)
-        (stitched,) = run_units("cnn: stitch", _stitch, [(*unit, facts)], client)
-        facts |= stitched
+        cut = Cut(*facts.pop("cut"))
+        sums = _sums_of_slabs(unit, range(events.slabs), facts, cut, client)
+        of_tiles = _by_tile(sums)
+        tiles = list(of_tiles)
+        tile_units = [(*unit, tile, cut, parts) for tile, parts in of_tiles.items()]
+        solved = run_units("cnn: stitch", solve_tile, tile_units, client)
+        (stitched,) = run_units("cnn: merge", _merge, [(str(aside), tiles, solved)], client)
+        facts |= stitched | {"patches": cut.patches}
         refined = refine(work, aside, settings, facts, client)
         (placed,) = run_units("cnn: turn", _turn, [(*unit, facts)], client)
         write_array(aside, "misfit", refined.misfit.astype(np.float32))
-        for name in (PATCHES, PHASE, STITCHED, PROBE):
-            shutil.rmtree(aside / name)
+        for name in (PHASE, STITCHED, PROBE, *arrays_of(range(events.slabs), tiles)):
+            shutil.rmtree(aside / name, ignore_errors=True)
         usable = refined.misfit[np.isfinite(refined.misfit)]
         judged = {
             "refined": refined.rounds,
@@ -150,6 +144,7 @@ def _make_network(work_path: str, aside: str, settings: CnnSettings) -> dict[str
     path = Path(aside) / NETWORK
     facts = make_network(settings.network, unit_probe(probe), electrons, path)
     facts |= {"electrons": electrons, "bin": grid.bin, "sampling": grid.sampling}
+    facts["cut"] = cut_patches(events, geometry, grid, settings, facts["head"])
     record_unit(Path(aside), "network", [path], facts)
     return facts
 
@@ -168,57 +163,55 @@ def _unit(slab: int) -> str:
     return f"slab-{slab:05d}"
 
 
-def _lay_out(aside: Path, events: EventStore, head: int) -> None:
-    rows, cols = events.scan_shape
-    chunks = (events.slab_rows, cols, head, head)
-    create_array(aside, PATCHES, (rows, cols, head, head), np.float32, chunks)
+def _sums_of_slabs(
+    unit: tuple[str, str, CnnSettings],
+    slabs: range,
+    facts: dict[str, Any],
+    cut: Cut,
+    client: Client | None,
+) -> dict[int, dict[str, Any]]:
+    """``parts`` of every slab; those that lie there from before are not made again."""
+    there = {slab: finished_unit(Path(unit[1]), _unit(slab)) for slab in slabs}
+    todo = [slab for slab, found in there.items() if found is None]
+    units = [(*unit, slab, facts, cut) for slab in todo]
+    made = dict(zip(todo, run_units("cnn: patches", _retrieve_slab, units, client), strict=True))
+    return {slab: found or made[slab] for slab, found in there.items()}
 
 
 def _retrieve_slab(
-    work: str, aside: str, settings: CnnSettings, slab: int, facts: dict[str, Any]
-) -> None:
+    work: str, aside: str, settings: CnnSettings, slab: int, facts: dict[str, Any], cut: Cut
+) -> dict[str, Any]:
     torch.set_num_threads(1)
     events, _, grid = scene(Path(work))
     network, _ = load_network(Path(aside) / NETWORK)
     network = network.to(torch_device())
-    roots, chosen = roots_of(events, grid, slab, settings.stride)
-    patches = np.zeros((*chosen.shape, network.head, network.head), np.float32)
-    patches[chosen] = retrieve(network, roots, facts["electrons"])
-    first, last = events.rows(slab)
-    open_for_writing(aside, PATCHES)[first:last] = patches
-    file = Path(aside) / PATCHES / "c" / str(slab) / "0" / "0" / "0"
-    record_unit(Path(aside), _unit(slab), [file], {})
+    roots, _ = roots_of(events, grid, slab, settings.stride)
+    patches = retrieve(network, roots, facts["electrons"])
+    parts, files = write_sums(Path(work), Path(aside), settings, slab, patches, cut)
+    sums = {"parts": parts}
+    record_unit(Path(aside), _unit(slab), files, sums)
+    return sums
 
 
-def _stitch(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any]) -> dict[str, Any]:
-    events, geometry, grid = scene(Path(work))
-    network, _ = load_network(Path(aside) / NETWORK)
-    chosen = ~events.unusable() & on_stride(events.scan_shape, settings.stride)
-    places = scan_places(events, geometry, settings.positions)
-    at = probe_positions(grid, geometry, (places[0][chosen], places[1][chosen]))
-    margin = SIDE // 2
-    low = np.floor(at.min(axis=0)).astype(int) - margin
-    shape = np.ceil(at.max(axis=0)).astype(int) + margin - low
-    patches = read_array(aside, PATCHES)[chosen]
-    found = stitch(
-        on_device(patches), at - low, patch_weights(network), (int(shape[0]), int(shape[1]))
-    )
-    phase = _filled(found.image).astype(np.float32)
+def _by_tile(sums: dict[int, dict[str, Any]]) -> dict[tuple[int, int], list[tuple[int, Part]]]:
+    """Slabs and their sums for each tile that has any patch."""
+    found: dict[tuple[int, int], list[tuple[int, Part]]] = {}
+    for slab, one in sums.items():
+        for tile, corner, shape, first in one["parts"]:
+            part = Part(tuple(tile), tuple(corner), tuple(shape), first)
+            found.setdefault(part.tile, []).append((slab, part))
+    return dict(sorted(found.items()))
+
+
+def _merge(
+    aside: str, tiles: list[tuple[int, int]], solved: list[dict[str, Any]]
+) -> dict[str, Any]:
+    phase, facts = merge_solved(aside, tiles, solved)
     write_array(aside, PHASE, phase)
     write_array(aside, STITCHED, phase)
+    network, _ = load_network(Path(aside) / NETWORK)
     write_array(aside, PROBE, network.probe.numpy())
-    return {
-        "origin": [int(low[0]), int(low[1])],
-        "patches": len(at),
-        "rounds": found.rounds,
-    }
-
-
-def _filled(image: np.ndarray) -> np.ndarray:
-    """The image with the nearest value where no patch saw anything: an edge there would scatter."""
-    unseen = ~np.isfinite(image)
-    nearest = distance_transform_edt(unseen, return_distances=False, return_indices=True)
-    return image[tuple(nearest)]
+    return facts
 
 
 def _turn(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,10 @@ def cnn_flags(work: Path, manifest: Manifest) -> list[dict[str, str]]:
     if facts["error"] > POOR * facts["floor"]:
         flags[0]["level"] = "warn"
         flags[0]["text"] += " Train it longer, cnn: {train: always, steps: …}."
+    if facts.get("tiles", 1) > 1:
+        flags.append({"flag": "network tiles", "level": "ok", "text":
+            f"The scan was stitched in {facts['tiles']} tiles; where they overlap, each differs "
+            f"from their mean by {1e3 * facts['disagreement']:.3g} mrad."})  # fmt: skip
     if manifest.parameters["refine"]:
         flags.append(_refinement(facts))
     misfit = read_array(layout.step_folder(work, "cnn"), "misfit")

@@ -14,6 +14,8 @@ from tasks.store.events import EventStore, open_store
 
 SIDE = 32
 """Binned pixels along a side of a pattern: what networks see."""
+NETWORK = "network.safetensors"
+"""File in the step's folder: what retrieves the patches."""
 DISK_RADIUS = 7.5
 """Of the bright-field disk, in binned pixels, as near as whole bins come: twice the disk and all
 that weak scattering does to it fit into a pattern."""
@@ -46,5 +48,5 @@ def roots_of(
 
 def on_stride(shape: tuple[int, int], stride: int) -> np.ndarray:
     """(scan_y, scan_x) bool: every so many positions along both axes."""
-    rows, cols = np.indices(shape)
-    return (rows % stride == 0) & (cols % stride == 0)
+    rows, cols = (np.arange(n) % stride == 0 for n in shape)
+    return rows[:, None] & cols

@@ -21,7 +21,7 @@ from tasks.store import layout
 from tasks.store.publish import Manifest, published
 from tasks.units import part_done, run_units
 
-VERSION = 5
+VERSION = 6
 
 
 def algorithm(method: str, given: dict[str, Any]) -> Epie:

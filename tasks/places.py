@@ -22,7 +22,7 @@ def scan_places(
     Returns
     -------
     y, x : (scan_y, scan_x) float64 each
-        [Å].
+        [Å]; those of the raster take no memory, and cannot be written to.
 
     Raises
     ------
@@ -31,8 +31,9 @@ def scan_places(
     """
     rows, cols = events.scan_shape
     if given is None:
-        y, x = np.indices(events.scan_shape)
-        return y * geometry.scan_step[0], x * geometry.scan_step[1]
+        y = np.arange(rows)[:, None] * geometry.scan_step[0]
+        x = np.arange(cols) * geometry.scan_step[1]
+        return np.broadcast_to(y, (rows, cols)), np.broadcast_to(x, (rows, cols))
     places = given.read(read_positions)
     if places.shape[:-1] not in ((rows, cols), (rows * cols,)):
         found = " x ".join(map(str, places.shape[:-1]))

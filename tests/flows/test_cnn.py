@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from scipy import ndimage
 
-import tasks.cnn
+import tasks.cnn_stitch
 from flows.job import JobError, check_job
 from flows.overnight import run_night
 from flows.progress import stderr_console
@@ -99,13 +99,13 @@ def test_epie_starts_from_the_phase_of_the_network(recording, tmp_path):
 
 
 def test_a_phase_that_explains_less_than_none_is_begun_anew(recording, tmp_path, monkeypatch):
-    stitch = tasks.cnn.stitch
+    stitch_sums = tasks.cnn_stitch.stitch_sums
 
-    def wrong(patches, *rest):
-        found = stitch(patches, *rest)
+    def wrong(*given, **more):
+        found = stitch_sums(*given, **more)
         return found._replace(image=-6 * found.image)
 
-    monkeypatch.setattr("tasks.cnn.stitch", wrong)
+    monkeypatch.setattr("tasks.cnn_stitch.stitch_sums", wrong)
     row = night(job(recording, tmp_path / "out"))
     assert row["status"] == "ok", row["reason"]
     results = xr.open_zarr(tmp_path / "out" / "scan" / "results.zarr", chunks=None)
@@ -123,6 +123,22 @@ def test_a_refinement_that_explains_less_is_not_kept(recording, tmp_path, monkey
     results = xr.open_zarr(folder / "results.zarr", chunks=None)
     np.testing.assert_array_equal(results["cnn_phase"], results["cnn_phase_stitched"])
     assert "it stands as stitched" in (folder / "report.html").read_text()
+
+
+def test_a_scan_in_tiles_is_the_scan_at_once(recording, tmp_path, monkeypatch):
+    found = {}
+    for name, most in (("one", 1 << 18), ("four", 200)):
+        monkeypatch.setattr("tasks.cnn_stitch.TILE_POSITIONS", most)
+        row = night(job(recording, tmp_path / name, refine=0))
+        assert row["status"] == "ok", row["reason"]
+        folder = tmp_path / name / "scan"
+        found[name] = xr.open_zarr(folder / "results.zarr", chunks=None)
+        told = "stitched in 4 tiles" in (folder / "report.html").read_text()
+        assert told == (name == "four")
+    one, four = (found[name]["cnn_phase"] for name in ("one", "four"))
+    np.testing.assert_array_equal(one["x_cnn"], four["x_cnn"])
+    away = (four - one).values[3:-3, 3:-3]
+    assert (away - away.mean()).std() < 0.1 * one.values.std()
 
 
 def test_a_machine_without_torch_refuses_before_any_work(recording, tmp_path, monkeypatch):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from gpu_kernels.merge_tiles import Tile, merge_tiles, tile_weight
+from gpu_kernels.merge_tiles import Tile, merge_images, merge_tiles, tile_weight
 
 SHAPE = (90, 110)
 
@@ -114,6 +115,59 @@ def test_one_tile_is_the_object_itself():
     assert merged.disagreement == 0
 
 
+def images_of(truth, noise=0.0, seed=2):
+    """Tiles of an image with offsets of many turns; what is not lit is not a number."""
+    rng = np.random.default_rng(seed)
+    tiles = cut(truth, ROWS, COLS)
+    own = rng.normal(scale=30, size=len(tiles))
+    out = [
+        tile._replace(
+            obj=np.where(tile.lit > 0, tile.obj + one + noise * rng.normal(size=tile.obj.shape),
+                         np.nan)
+        )
+        for tile, one in zip(tiles, own, strict=True)
+    ]  # fmt: skip
+    return out, own
+
+
+def test_images_with_offsets_of_many_turns_become_one():
+    truth = np.angle(strong_object()).cumsum(axis=1)
+    tiles, own = images_of(truth)
+    merged = merge_images(tiles)
+    assert merged.origin == (-7, 12)
+    np.testing.assert_allclose(merged.offsets, own - own.mean(), atol=1e-9)
+    assert np.isnan(merged.image[:2]).all()
+    away = (merged.image - truth)[2:-2, 2:-2]
+    assert np.ptp(away) < 1e-4
+    assert merged.disagreement < 1e-9
+
+
+def test_offsets_of_images_are_those_of_the_dense_least_squares():
+    """One row of a matrix for each pixel of each tile: offset and image are solved for together."""
+    truth = np.abs(strong_object())
+    tiles, _ = images_of(truth, noise=0.5)
+    rows, goals = [], []
+    number = np.arange(truth.size).reshape(truth.shape)
+    for n, tile in enumerate(tiles):
+        y, x = np.subtract(tile.origin, (-7, 12))
+        here = number[y : y + tile.obj.shape[0], x : x + tile.obj.shape[1]]
+        root = np.sqrt(tile_weight(tile.lit))
+        for i, j in np.argwhere(root > 0):
+            rows.append((here[i, j], n, root[i, j]))
+            goals.append(root[i, j] * tile.obj[i, j])
+    pixel, which, root = (np.array(one) for one in zip(*rows, strict=True))
+    lines = np.arange(len(goals))
+    matrix = sparse.csr_array(
+        (np.tile(root, 2), (np.tile(lines, 2), np.concatenate([pixel, truth.size + which]))),
+        shape=(len(goals), truth.size + len(tiles)),
+    )
+    found = sparse.linalg.lsqr(matrix, np.array(goals), atol=1e-12, btol=1e-12, iter_lim=3000)[0]
+    expected = found[truth.size :]
+    merged = merge_images(tiles)
+    np.testing.assert_allclose(merged.offsets, expected - expected.mean(), atol=1e-4)
+    assert 0.2 < merged.disagreement < 0.5
+
+
 def test_tiles_that_do_not_meet_are_refused():
     obj = strong_object()
     apart = cut(obj, ((0, 40),), ((0, 50), (60, 110)))
@@ -121,3 +175,14 @@ def test_tiles_that_do_not_meet_are_refused():
         merge_tiles(apart)
     with pytest.raises(ValueError, match="no tiles"):
         merge_tiles([])
+    with pytest.raises(ValueError, match="no tiles"):
+        merge_images([])
+
+
+def test_images_that_do_not_meet_stand_side_by_side():
+    truth = np.abs(strong_object())
+    apart = cut(truth, ((0, 40),), ((0, 50), (60, 110)))
+    merged = merge_images(apart)
+    np.testing.assert_allclose(merged.image[2:38, 2:48], truth[2:38, 2:48], rtol=1e-6)
+    assert np.isnan(merged.image[:, 50:60]).all()
+    np.testing.assert_array_equal(merged.offsets, 0)

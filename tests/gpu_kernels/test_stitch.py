@@ -6,7 +6,7 @@ from scipy.ndimage import map_coordinates, spline_filter
 
 from gpu_kernels import stitch_equations
 from gpu_kernels.backend import on_gpu
-from gpu_kernels.stitch import stitch, stitch_blocks
+from gpu_kernels.stitch import PatchSums, patch_sums, stitch, stitch_blocks, stitch_sums
 from gpu_kernels.stitch_cpu import CpuPatches
 from gpu_kernels.stitch_equations import orthonormal_basis
 from gpu_kernels.stitch_gpu import GpuPatches
@@ -229,6 +229,32 @@ def test_result_does_not_depend_on_blocks_or_threads():
     again = stitch(patches, positions, weights, SHAPE, threads=1, tolerance=1e-5)
     np.testing.assert_array_equal(again.image, whole.image)
     np.testing.assert_array_equal(again.disagreement, whole.disagreement)
+
+
+def test_sums_of_parts_are_all_that_is_needed_of_patches(twin):
+    patches, positions, weights = small_case(seed=4, count=50)
+    whole = stitch(patches, positions, weights, SHAPE, tolerance=1e-5, most_rounds=300)
+    origin = (-3, 2)
+    parts = [
+        patch_sums(twin(patches[some]), positions[some] + origin, weights)
+        for some in (np.arange(30, 50), np.arange(0, 7), np.arange(7, 30))
+    ]
+    found = stitch_sums(
+        parts, positions + origin, weights, SHAPE, like=patches, origin=origin, tolerance=1e-5,
+        most_rounds=300,
+    )  # fmt: skip
+    inside = whole.weight > 0.2 * whole.weight.max()
+    np.testing.assert_allclose(found.image[inside], whole.image[inside], atol=1e-3)
+    np.testing.assert_allclose(found.weight, whole.weight, atol=1e-5)
+    assert found.factors.size == 0
+
+
+def test_sums_that_reach_beyond_the_positions_are_refused():
+    patches, positions, weights = small_case()
+    own = patch_sums(patches, positions, weights)
+    beyond = PatchSums((own.corner[0] - 1, own.corner[1]), own.values)
+    with pytest.raises(ValueError, match="reaches beyond the positions"):
+        stitch_sums([beyond], positions, weights, SHAPE, like=patches)
 
 
 def test_patches_that_contradict_their_neighbours_are_seen():

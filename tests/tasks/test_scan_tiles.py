@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from tasks import scan_tiles
 from tasks.scan_tiles import cut_scan, tiles_for
 
 
@@ -40,11 +39,10 @@ def test_positions_may_lie_anywhere_and_empty_tiles_are_left_out():
     assert one.own.all()
 
 
-def test_as_many_tiles_as_keep_patterns_small(monkeypatch):
-    monkeypatch.setattr(scan_tiles, "TILE_BYTES", 1000)
+def test_as_many_tiles_as_keep_each_small():
     square, wide = raster(20, 20), raster(8, 64)
-    assert tiles_for(1000, square) == (1, 1)
-    assert tiles_for(4000, square) == (2, 2)
-    assert tiles_for(4000, wide) == (1, 4)
-    rows, cols = tiles_for(7000, square)
+    assert tiles_for(1000, square, 1000) == (1, 1)
+    assert tiles_for(4000, square, 1000) == (2, 2)
+    assert tiles_for(4000, wide, 1000) == (1, 4)
+    rows, cols = tiles_for(7000, square, 1000)
     assert rows * cols >= 7
