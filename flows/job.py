@@ -84,7 +84,26 @@ def check_job(
     lines: dict[tuple, int] | None = None,
     awaited: bool = False,
 ) -> Job:
-    """Check a job given as a mapping; see ``read_job``."""
+    """Check a job given as a mapping; see ``read_job``.
+
+    Parameters
+    ----------
+    raw : dict
+        The job.
+    name : str
+        For errors.
+    folder : Path
+        What its paths are relative to.
+    lines : dict, optional
+        Line of the file of each key, by its path of names and numbers.
+    awaited : bool
+        See ``read_job``.
+
+    Raises
+    ------
+    JobError
+        With everything that is wrong in it.
+    """
     lines, faults = lines or {}, repeated_keys(lines or {})
     raw = dict(raw)
     defaults = raw.pop("defaults", None) or {}

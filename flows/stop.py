@@ -17,7 +17,13 @@ class StoppedError(BaseException):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Turn SIGTERM into an exception for as long as the block runs, so that clusters are closed."""
+    """Turn SIGTERM into an exception for as long as the block runs, so that clusters are closed.
+
+    Raises
+    ------
+    StoppedError
+        Inside the block, when the signal comes.
+    """
 
     def stop(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough; closing must not be cut off

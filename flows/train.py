@@ -79,7 +79,12 @@ def several_processes() -> Iterator[None]:
 
 
 def read_probe(path: Path) -> np.ndarray:
-    """Read a probe: a square complex array in real space.
+    """Read a probe.
+
+    Returns
+    -------
+    (side, side) complex128
+        In real space.
 
     Raises
     ------

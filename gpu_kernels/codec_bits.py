@@ -9,7 +9,7 @@ THREADS_PER_BLOCK = 128
 
 
 def set_bits(indptr: np.ndarray, indices: np.ndarray, width: int) -> np.ndarray:
-    """Bitmaps of frames, (frames, width) uint8."""
+    """Bitmaps, (frames, width) uint8, of frames whose events begin at (frames + 1,) ``indptr``."""
     bitmap = np.zeros((indptr.size - 1, width), np.uint8)
     _set_bits(indptr, indices, bitmap)
     return bitmap
@@ -21,12 +21,15 @@ def first_not_ascending(indptr: np.ndarray, indices: np.ndarray) -> int:
 
 
 def count_on_cpu(bitmap: Array, pixels: int, counts: Array) -> None:
-    """Electrons of each frame; -2 where a bit is set beyond the last pixel."""
+    """Fill (frames,) int64 with the electrons of (frames, width) uint8 bitmaps.
+
+    It is -2 where a bit is set beyond the last pixel.
+    """
     _count_cpu(*_words(bitmap), pixels, counts)
 
 
 def list_on_cpu(bitmap: Array, indptr: Array, indices: Array) -> None:
-    """Write the pixels of each frame's electrons from its ``indptr`` on."""
+    """Write the pixels of each frame's electrons, uint32, from its (frames + 1,) ``indptr`` on."""
     _list_cpu(*_words(bitmap), indptr, indices)
 
 
@@ -42,7 +45,10 @@ def list_on_gpu(bitmap: Array, indptr: Array, indices: Array) -> None:
 
 
 def linear_on_gpu(stream: Array, width: int, events: int, pixels: int) -> tuple[Array, int]:
-    """Indices on the device, and the first event outside the detector, or -1."""
+    """Indices, (events,) uint32 on the device, and the first one outside the detector, or -1.
+
+    The stream is (events · width,) uint8: little-endian numbers of ``width`` bytes.
+    """
     indices = device_zeros(events, np.uint32)
     first = device_zeros(1, np.int64)
     if events:

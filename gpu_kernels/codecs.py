@@ -144,6 +144,8 @@ def encode_run_length(
     ------
     CodecError
         If a frame has events that are not on the detector, not sorted, or twice in a pixel.
+    ValueError
+        If the code is none that is known, or has no bits for the places.
     """
     _check_code(code)
     _refuse_repeats(indptr, indices, pixels)
@@ -227,6 +229,11 @@ def finer_indices(
     -------
     (events,) uint32
         ``row · factor · cols + col`` on the finer detector; no longer sorted within a frame.
+
+    Raises
+    ------
+    ValueError
+        If the code has no such places.
     """
     bits = factor.bit_length() - 1
     if factor != 1 << bits or bits > min(code.row_bits, code.col_bits):
@@ -275,6 +282,8 @@ def decode_bitmap(bitmap: Array, pixels: int) -> tuple[Array, Array]:
     ------
     CodecError
         If bits are set beyond the last pixel.
+    ValueError
+        If the bitmaps have another size.
     """
     if bitmap.ndim != 2 or bitmap.shape[1] != -(-pixels // 8):
         raise ValueError(f"bitmaps of {bitmap.shape[1:]} bytes; {pixels} pixels need another size")

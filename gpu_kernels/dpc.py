@@ -202,7 +202,20 @@ def integrate_iteratively(
 def curl_and_divergence(
     com_y: np.ndarray, com_x: np.ndarray, scan_step: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Curl and divergence of a field, which a phase makes zero and its Laplacian [1/Å²]."""
+    """Curl and divergence of a field, which a phase makes zero and its Laplacian.
+
+    Parameters
+    ----------
+    com_y, com_x : (scan_y, scan_x) float64
+        Deflection [1/Å]; NaN where it is missing, which goes on to the neighbours.
+    scan_step : (y, x)
+        [Å].
+
+    Returns
+    -------
+    curl, divergence : (scan_y, scan_x) float64
+        [1/Å²].
+    """
     dy_y, dx_y = np.gradient(com_y, *scan_step)
     dy_x, dx_x = np.gradient(com_x, *scan_step)
     return dx_y - dy_x, dy_y + dx_x

@@ -130,6 +130,15 @@ def illumination(
 ) -> np.ndarray:
     """Electrons that each pixel of the object saw, with positions rounded to pixels.
 
+    Parameters
+    ----------
+    positions : (positions, 2) float64
+        (y, x) of the probe's pixel side // 2 [px of the object].
+    probe : (side, side) complex
+        Σ |probe|² is its electrons.
+    shape, origin : (y, x)
+        Size of the object, and the place of its first pixel [px].
+
     Returns
     -------
     (rows, cols) float64
@@ -190,7 +199,7 @@ def _check(patterns, positions, probe, start) -> None:
 
 
 def blank(positions: np.ndarray, side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Ones under the windows of positions, and a margin; and the place of the first pixel."""
+    """Object of ones, (rows, cols) complex64, under windows and a margin; and its first pixel."""
     low = np.floor(positions.min(axis=0) + 0.5).astype(int) - side // 2 - MARGIN
     high = np.floor(positions.max(axis=0) + 0.5).astype(int) + side - side // 2 + MARGIN
     return np.ones(tuple(high - low), np.complex64), (int(low[0]), int(low[1]))

@@ -60,6 +60,11 @@ def project(
     weight : (vectors, frequencies) float64
         Σ_k |Γ|²; Φ = overlap / (i weight), with a variance of 1 / weight. Both live where ``g``
         lives.
+
+    Raises
+    ------
+    ValueError
+        If a vector has another number of parameters.
     """
     trials = np.atleast_2d(np.asarray(parameters, dtype=np.float64))
     if trials.shape[1] != PARAMETERS:

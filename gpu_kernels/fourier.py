@@ -67,7 +67,9 @@ def scan_spectrum(block: Array, columns: int, dtype: Any = np.float32) -> Array:
 
 
 def half_plane(block: Array, dtype: Any = np.float32) -> Array:
-    """Transform counts on a device, with all frequencies of the half plane; see ``scan_spectrum``.
+    """Transform (pixels, scan_y, scan_x) counts on a device; see ``scan_spectrum``.
+
+    All frequencies of the half plane come out, (pixels, scan_y, scan_x // 2 + 1).
 
     One plan for both axes, which CuPy keeps with its workspace from block to block: to drop the
     frequencies that nobody wants between the two would cost a copy of those that are wanted.

@@ -52,6 +52,11 @@ def scan_window(scan_shape: tuple[int, int], missing: np.ndarray | None = None) 
     -------
     (scan_y, scan_x) float64
         With Σ window² = 1.
+
+    Raises
+    ------
+    ValueError
+        If all positions are missing.
     """
     sides = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / (0.5 * n) for n in scan_shape]
     fades = [0.5 - 0.5 * np.cos(np.pi * np.clip(side / TAPER, 0, 1)) for side in sides]
@@ -111,6 +116,11 @@ def scan_power(blocks: Iterable[Array], window: np.ndarray, columns: int) -> np.
     -------
     (scan_y, columns) float64
         Σ_k |G(k, Q)|² per pixel: 1 where there is noise alone.
+
+    Raises
+    ------
+    ValueError
+        If no pixel has an electron.
     """
     power = np.zeros((window.shape[0], columns))
     pixels = 0

@@ -29,16 +29,16 @@ from gpu_kernels.fourier import libraries
 
 
 class Slopes(Protocol):
-    """How an image and its slope belong together."""
+    """How an image and its slopes belong together; all are about (scan_y, scan_x) float64."""
 
     def measured(self, com_y: Array, com_x: Array) -> tuple[Array, Array]:
-        """Slopes where this form holds them, from those at the positions; NaN where missing."""
+        """Slopes [rad/Å] where this form holds them, from those at the positions; NaN: missing."""
 
     def slope(self, image: Array) -> tuple[Array, Array]:
-        """Of an image."""
+        """Of an image [rad], along y and along x [rad/Å]."""
 
     def image(self, slope_y: Array, slope_x: Array) -> Array:
-        """The image without mean that has nearly these slopes."""
+        """The image without mean that has nearly these slopes [rad]."""
 
 
 class Periodic:

@@ -33,5 +33,8 @@ def spline_values(coefficients: np.ndarray) -> np.ndarray:
 
 
 def mean_blur(q: np.ndarray) -> np.ndarray:
-    """Mean over all fractions of |Σ taps e^(iqk)|²: the spline of degree seven at the integers."""
+    """Mean over all fractions of |Σ taps e^(iqk)|² at each frequency ``q`` [rad/px].
+
+    That is the transform of the spline of degree seven at the integers.
+    """
     return (2416 + 2382 * np.cos(q) + 240 * np.cos(2 * q) + 2 * np.cos(3 * q)) / 5040

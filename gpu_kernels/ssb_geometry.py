@@ -34,7 +34,7 @@ class SsbGeometry:
         return min(half, ceil(2 * self.aperture * self.scan_shape[1] * self.scan_step[1]) + 2)
 
     def frequencies(self) -> tuple[np.ndarray, np.ndarray]:
-        """Frequencies of the sums, along y and the kept ones along x [1/Å]."""
+        """Frequencies of the sums, (scan_y,) and of those kept along x (columns,) float64 [1/Å]."""
         q_y, q_x = scan_frequencies(self.scan_shape, self.scan_step)
         return q_y, q_x[: self.columns]
 
@@ -49,7 +49,7 @@ class SsbGeometry:
         return int(np.count_nonzero(np.hypot(q_y[:, None], q_x) > NOISE_FROM * self.aperture))
 
     def on_scan(self, k_y: np.ndarray, k_x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Turn wave vectors of the detector to the scan's axes [1/Å]."""
+        """Turn wave vectors of the detector, arrays of one shape, to the scan's axes [1/Å]."""
         c, s = cos(self.rotation), sin(self.rotation)
         return c * k_y - s * k_x, s * k_y + c * k_x
 

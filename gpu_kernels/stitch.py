@@ -60,6 +60,11 @@ def stitch(
     -------
     Stitched
         In the units of the patches.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many patches as positions.
     """
     if patches.ndim != 3 or patches.shape[0] != len(positions):
         raise ValueError(

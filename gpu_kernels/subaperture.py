@@ -99,7 +99,13 @@ class PatchSums:
         self._seen += len(block)
 
     def finish(self) -> Patches:
-        """Cells that lie in the disk by a good part; all pixels must have been added."""
+        """Cells that lie in the disk by a good part.
+
+        Raises
+        ------
+        ValueError
+            If not all pixels were added.
+        """
         if self._seen != self._number.size:
             raise ValueError(
                 f"{self._seen} of {self._number.size} pixels were added; add all of them first"

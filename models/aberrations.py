@@ -45,7 +45,13 @@ class Aberrations:
 
     @classmethod
     def from_cartesian(cls, vector: np.ndarray) -> "Aberrations":
-        """Make from the Cartesian vector; a shorter vector leaves the rest at zero."""
+        """Make from the Cartesian vector, (12,) [Å]; a shorter one leaves the rest at zero.
+
+        Raises
+        ------
+        ValueError
+            If it is longer.
+        """
         if len(vector) > len(CARTESIAN):
             raise ValueError(
                 f"a vector of {len(vector)} numbers, expected at most {len(CARTESIAN)}: "

@@ -47,7 +47,10 @@ class Geometry:
         return self.aperture / self.radius
 
     def detector_to_scan(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Turn vectors (row, col) of the detector into the scan's axes (mirror, then rotation)."""
+        """Turn vectors (row, col) of the detector into the scan's axes (mirror, then rotation).
+
+        Both are arrays of one shape, in any unit, which stays as it is.
+        """
         if self.flip:
             rows, cols = cols, rows
         c, s = cos(self.rotation), sin(self.rotation)
@@ -62,7 +65,7 @@ class Geometry:
         return c * rows + s * cols, -s * rows + c * cols
 
     def wavevectors(self, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Wave vectors (ky, kx) [1/Å] of detector pixels, in the frame after the mirror."""
+        """Wave vectors (ky, kx) [1/Å] of detector pixels [px], in the frame after the mirror."""
         ky = (np.asarray(rows) - self.center[0]) * self.pixel_wavevector
         kx = (np.asarray(cols) - self.center[1]) * self.pixel_wavevector
         return (kx, ky) if self.flip else (ky, kx)

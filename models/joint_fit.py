@@ -79,7 +79,18 @@ class Block:
         log_amplitude: torch.Tensor,
         extra: torch.Tensor,
     ) -> torch.Tensor:
-        """−2 ln likelihood of the counts, 0 for a model that equals them."""
+        """−2 ln likelihood of the counts, a scalar; 0 for a model that equals them.
+
+        Parameters
+        ----------
+        aberrations : (n,) float32
+            Cartesian, in rad at the aperture's edge.
+        phase : (rows, cols) float32
+            Of the object [rad].
+        log_amplitude, extra : (side, side) float32
+            Natural logarithm of what the amplitude in the aperture is multiplied by, and what the
+            wavefront has beyond the aberrations [rad].
+        """
         wave = self.wave(aberrations, log_amplitude, extra)
         probe = torch.fft.fftshift(torch.fft.ifft2(wave * self._ramps), dim=(-2, -1))
         window = phase.view(-1)[self._windows]

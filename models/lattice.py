@@ -30,7 +30,7 @@ def hexagonal_cell(constant: float, angle: float = 0.0) -> np.ndarray:
 
 
 def square_cell(constant: float, angle: float = 0.0) -> np.ndarray:
-    """Basis vectors of a square lattice, as ``hexagonal_cell`` has them."""
+    """Basis vectors of a square lattice, (2, 2) float64 [Å], as ``hexagonal_cell`` has them."""
     angles = angle + np.array([0.0, np.pi / 2])
     return constant * np.stack([np.sin(angles), np.cos(angles)], axis=1)
 
@@ -124,6 +124,6 @@ def without_close_pairs(sites: list[np.ndarray], distance: float) -> list[np.nda
 def random_vacancies(
     sites: np.ndarray, fraction: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split sites at random into those that stay (first) and those that are vacant (second)."""
+    """Split (n, 2) sites at random into those that stay (first) and those that are vacant."""
     vacant = rng.random(len(sites)) < fraction
     return sites[~vacant], sites[vacant]

@@ -28,7 +28,7 @@ def procedural_images(count: int, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def power_law_noise(rng: np.random.Generator) -> np.ndarray:
-    """Noise of amplitude 1/f^a, a from 0.3 to 1.8: from sand to clouds."""
+    """(160, 160) float64: noise of amplitude 1/f^a, a from 0.3 to 1.8: from sand to clouds."""
     f_y, f_x = scipy.fft.fftfreq(SIDE)[:, None], scipy.fft.rfftfreq(SIDE)
     f = np.hypot(f_y, f_x)
     f[0, 0] = np.inf
@@ -37,7 +37,7 @@ def power_law_noise(rng: np.random.Generator) -> np.ndarray:
 
 
 def fallen_leaves(rng: np.random.Generator) -> np.ndarray:
-    """Ellipses that hide one another, sizes by a power law: edges at every scale."""
+    """(160, 160) float64: ellipses that hide one another, of all sizes: edges at every scale."""
     picture = np.zeros((SIDE, SIDE))
     y, x = np.indices(picture.shape)
     for _ in range(220):
@@ -53,7 +53,7 @@ def fallen_leaves(rng: np.random.Generator) -> np.ndarray:
 
 
 def gratings(rng: np.random.Generator) -> np.ndarray:
-    """Two to four waves that cross, made sharper or flatter."""
+    """(160, 160) float64: two to four waves that cross, made sharper or flatter."""
     y, x = np.indices((SIDE, SIDE))
     picture = np.zeros((SIDE, SIDE))
     for _ in range(rng.integers(2, 5)):
@@ -65,7 +65,7 @@ def gratings(rng: np.random.Generator) -> np.ndarray:
 
 
 def scattered_atoms(rng: np.random.Generator) -> np.ndarray:
-    """Round bumps of like width and unlike height, at random or on a strained lattice."""
+    """(160, 160) float64: round bumps of unlike height, at random or on a strained lattice."""
     width = np.exp(rng.uniform(np.log(0.7), np.log(3.0)))
     spacing = width * rng.uniform(2.5, 7)
     u, v = np.indices((2 * int(SIDE / spacing) + 8,) * 2).reshape(2, -1) * spacing

@@ -53,12 +53,25 @@ class Field:
         return (y1 - y0) * (x1 - x0)
 
     def crystal(self, cell: np.ndarray, basis: np.ndarray) -> list[np.ndarray]:
-        """Sites of a crystal all over the box, strained to the period where there is one."""
+        """Sites of a crystal all over the box, strained to the period where there is one.
+
+        Parameters
+        ----------
+        cell : (2, 2) float64
+            Its vectors, as rows (y, x) [Å].
+        basis : (atoms, 2) float64
+            Places in the cell, in parts of its vectors.
+
+        Returns
+        -------
+        list of (sites, 2) float64
+            (y, x) of each atom of the basis [Å].
+        """
         cell = fitted_to_period(cell, self.size) if self.periodic else cell
         return fill(cell, basis, self.box)
 
     def atoms(self, symbol: str, positions: np.ndarray, scale: np.ndarray | float = 1.0) -> Bumps:
-        """Atoms, or columns of ``scale`` atoms, at positions [Å]."""
+        """Atoms, or columns of ``scale`` atoms, at (n, 2) positions (y, x) [Å]."""
         profile = atom_profile(symbol, self.energy)
         return Bumps(positions, profile, np.broadcast_to(scale, len(positions)).astype(float))
 

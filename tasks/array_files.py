@@ -28,7 +28,13 @@ class ArrayFile:
 
     @classmethod
     def at(cls, path: str, read: Callable[[str], np.ndarray]) -> "ArrayFile":
-        """Read a file and remember what it holds."""
+        """Read a file with one of the readers below and remember what it holds.
+
+        Raises
+        ------
+        ArrayFileError
+            If the reader refuses it.
+        """
         return cls(path, _hash(read(path)))
 
     @property
@@ -37,12 +43,12 @@ class ArrayFile:
         return {"file": Path(self.path).name, "sha256": self.sha256}
 
     def read(self, read: Callable[[str], np.ndarray]) -> np.ndarray:
-        """The array.
+        """The array as its reader gives it.
 
         Raises
         ------
         ArrayFileError
-            If the file has changed.
+            If the file has changed, or the reader refuses it.
         """
         array = read(self.path)
         if _hash(array) != self.sha256:

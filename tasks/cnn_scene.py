@@ -37,7 +37,15 @@ def network_grid(geometry: Geometry, events: EventStore, aberrations: Any) -> Pa
 def roots_of(
     events: EventStore, grid: PatternGrid, slab: int, stride: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """√counts of a slab's usable positions, zero frequency in the middle, and which they are."""
+    """√counts of a slab's usable positions, zero frequency in the middle, and which they are.
+
+    Returns
+    -------
+    roots : (positions, 32, 32) float32
+        [√e].
+    chosen : (rows, cols) bool
+        Of the slab's positions: those that have whole frames and lie on the stride.
+    """
     first, last = events.rows(slab)
     chosen = np.zeros(events.scan_shape, bool)
     chosen[first:last] = ~events.unusable()[first:last]

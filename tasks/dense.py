@@ -94,6 +94,21 @@ def write_slab(
 ) -> tuple[list[Path], int, int]:
     """Write the chunks of one slab from its events.
 
+    Parameters
+    ----------
+    folder : Path
+        Of the dense array that was laid out.
+    recording : EventStore
+        Which the slab is of.
+    slab : int
+        Its number.
+    indptr : (positions + 1,) int64
+        Where each position's events begin.
+    indices : (events,) unsigned
+        Detector pixels.
+    settings : DenseSettings
+        Window, binning, type.
+
     Returns
     -------
     files : list of Path
@@ -128,7 +143,13 @@ def write_slab(
 def counts_of(
     indptr: np.ndarray, indices: np.ndarray, detector: tuple[int, int], settings: DenseSettings
 ) -> tuple[np.ndarray, int]:
-    """Counts (positions, bins) of some positions, and the electrons in them."""
+    """Counts (positions, bins) of some positions, of the settings' type, and the electrons in them.
+
+    Raises
+    ------
+    DenseError
+        If a count is too large for the type.
+    """
     counts = np.empty((indptr.size - 1, settings.size), settings.dtype)
     kept, first = 0, 0
     for plan in _plans(detector, settings):
@@ -159,7 +180,7 @@ def _plans(detector: tuple[int, int], settings: DenseSettings) -> tuple[PixelPla
 def bin_centres(
     settings: DenseSettings, detector: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of the bins on the detector, along its rows and along its columns [px]."""
+    """Centres of the bins on the detector, (bins_y,) and (bins_x,) float64 [px]."""
     _, origin = window_bins(detector, settings.center, settings.bin, settings.bins)
     rows, cols = (
         first + settings.bin * (np.arange(n) + 0.5) - 0.5

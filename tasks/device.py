@@ -55,7 +55,7 @@ def cuda_wanted() -> bool:
 
 
 def on_device(array: np.ndarray) -> Array:
-    """Copy an array to where this process works.
+    """Copy an array of any shape and type to where this process works.
 
     Raises
     ------

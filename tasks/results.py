@@ -136,7 +136,23 @@ def dataset_of(gathered: Gathered) -> xr.Dataset:
 def dose(
     electrons: np.ndarray, frames: np.ndarray, sectors: np.ndarray, geometry: Geometry
 ) -> dict[str, float]:
-    """How many electrons the images were made from, and where some are missing."""
+    """How many electrons the images were made from, and where some are missing.
+
+    Parameters
+    ----------
+    electrons, frames : (scan_y, scan_x) integer
+        Of each position.
+    sectors : (scan_y, scan_x) uint8
+        Lost sectors as bits.
+    geometry : Geometry
+        With the scan step.
+
+    Returns
+    -------
+    dict
+        ``electrons_total``, ``electrons_per_frame_mean`` [e], ``electrons_per_angstrom2`` [e/Å²];
+        ``frames_missing``, ``frames_partial`` and ``positions``, which are counts.
+    """
     total, present = int(electrons.sum(dtype=np.int64)), frames > 0
     area = geometry.scan_step[0] * geometry.scan_step[1]
     mean = total / max(1, int(frames.sum(dtype=np.int64)))

@@ -147,8 +147,13 @@ def gather_evidence(
         Of the pixels of the disk that are lit.
     Patches
         Images of the parts of the disk, for their shifts.
-    np.ndarray
+    (scan_y, scan_x) float64
         The window of those images.
+
+    Raises
+    ------
+    ValueError
+        If too few pixels lie in the disk.
     """
     k_row = (np.asarray(rows, np.float64) - geometry.center[0]) * geometry.pixel_wavevector
     k_col = (np.asarray(cols, np.float64) - geometry.center[1]) * geometry.pixel_wavevector
@@ -224,7 +229,7 @@ def frequency_band(
 
 
 def pixel_blocks(dense: Any, pixels: np.ndarray) -> Iterator[np.ndarray]:
-    """Blocks of some pixels of a dense array, in order; each chunk is read once."""
+    """Blocks of some pixels of a dense array, (pixels, scan_y, scan_x); each chunk is read once."""
     at_once = max(1, POSITIONS_AT_ONCE // (int(dense.shape[1]) * int(dense.shape[2])))
     for first in range(0, dense.shape[0], PIXELS_PER_BLOCK):
         own = pixels[(pixels >= first) & (pixels < first + PIXELS_PER_BLOCK)] - first

@@ -201,7 +201,7 @@ def frame_reader(scan: ScanMap, layout: int) -> Iterator[Any]:
     """Give a function that reads some frames of a scan into an array.
 
     It is called with the numbers of the frames and a (frames, 576, 576) uint16 array; what a lost
-    sector leaves out becomes 0.
+    sector leaves out becomes 0. It raises a ``RecordingError`` where a file ends in a record.
     """
     opened: dict[int, int] = {}
     with ExitStack() as closing:
