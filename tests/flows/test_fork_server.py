@@ -63,7 +63,10 @@ def same(number):
 
 
 def gone(process):
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it went between the two questions
+        return True
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a fork of its parent's end")
@@ -74,7 +77,7 @@ def test_workers_die_with_the_process_that_is_forked():
         for one in workers:
             one.suspend()
         workers[0].parent().kill()
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not all(gone(one) for one in workers):
             assert time.monotonic() < end, workers
             time.sleep(0.05)
@@ -106,7 +109,7 @@ def test_killed_night_leaves_no_process(tmp_path):
         others = psutil.Process(night.pid).children(recursive=True)
         assert len(others) >= 3
         night.send_signal(signal.SIGKILL)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not all(gone(one) for one in others):
             assert time.monotonic() < end, others
             time.sleep(0.1)
