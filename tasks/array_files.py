@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,16 @@ class ArrayFile:
         if _hash(array) != self.sha256:
             raise ArrayFileError(f"{self.path}: it has changed since the work began; start again.")
         return array
+
+
+def parameters_of(settings: Any) -> dict[str, Any]:
+    """What of a step's settings decides its result; a file counts by what is in it."""
+    files = {
+        one.name: value.parameters
+        for one in fields(settings)
+        if isinstance(value := getattr(settings, one.name), ArrayFile)
+    }
+    return asdict(settings) | files
 
 
 def read_probe(path: str) -> np.ndarray:

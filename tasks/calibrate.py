@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from math import radians
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from distributed import Client
@@ -23,7 +23,7 @@ from tasks.calibration.result import Calibration, Parameter
 from tasks.dense_blocks import DenseBlocks
 from tasks.reduce import ReduceSettings, window_wavevectors
 from tasks.store import layout
-from tasks.store.events import open_store, read_array
+from tasks.store.events import EventStore, open_store, read_array
 from tasks.store.publish import Manifest, published, write_json
 from tasks.units import run_units
 
@@ -134,6 +134,20 @@ def read_calibration(
     )
     values = {name: item["value"] for name, item in one["aberrations"].items()}
     return geometry, Aberrations(**values), found
+
+
+class Calibrated(NamedTuple):
+    """What the steps after the calibration know of their dataset."""
+
+    events: EventStore
+    geometry: Geometry
+    aberrations: Aberrations
+
+
+def open_calibrated(work: Path) -> Calibrated:
+    """Events of a dataset with the calibration that is in use."""
+    geometry, aberrations, _ = read_calibration(work)
+    return Calibrated(open_store(layout.event_store(work)), geometry, aberrations)
 
 
 def _timed_fit(*unit: Any) -> tuple[dict[str, Any], float]:

@@ -7,10 +7,9 @@ import numpy as np
 import scipy.fft
 
 from models.geometry import Geometry
-from tasks.calibrate import read_calibration
+from tasks.calibrate import open_calibrated
 from tasks.patterns import PatternGrid, choose_grid, read_patterns
-from tasks.store import layout
-from tasks.store.events import EventStore, open_store
+from tasks.store.events import EventStore
 
 SIDE = 32
 """Binned pixels along a side of a pattern: what networks see."""
@@ -23,8 +22,7 @@ that weak scattering does to it fit into a pattern."""
 
 def scene(work: Path) -> tuple[EventStore, Geometry, PatternGrid]:
     """Events, geometry and grid of a dataset."""
-    geometry, aberrations, _ = read_calibration(work)
-    events = open_store(layout.event_store(work))
+    events, geometry, aberrations = open_calibrated(work)
     return events, geometry, network_grid(geometry, events, aberrations)
 
 

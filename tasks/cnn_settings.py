@@ -1,10 +1,10 @@
 """What a job may ask of the step ``cnn``; loads none of the libraries that networks need."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.array_files import ArrayFile
+from tasks.array_files import ArrayFile, parameters_of
 from tasks.store.publish import hash_file
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "shipped" / "any_probe.safetensors"
@@ -57,9 +57,4 @@ class CnnSettings:
     @property
     def parameters(self) -> dict[str, Any]:
         """What decides the result; a file counts by what is in it."""
-        files = {
-            name: value.parameters
-            for name in ("probe", "positions")
-            if isinstance(value := getattr(self, name), ArrayFile)
-        }
-        return asdict(self) | {"network": self.network.parameters} | files
+        return parameters_of(self) | {"network": self.network.parameters}

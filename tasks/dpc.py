@@ -9,10 +9,10 @@ import zarr
 
 from gpu_kernels.backend import to_host
 from gpu_kernels.dpc import deflection, filled, integrate, integrate_iteratively
-from tasks.calibrate import read_calibration
+from tasks.calibrate import open_calibrated
 from tasks.device import on_device
 from tasks.store import layout
-from tasks.store.events import open_store, read_array, write_array
+from tasks.store.events import read_array, write_array
 from tasks.store.publish import Manifest, published
 from tasks.units import report
 
@@ -55,8 +55,8 @@ def dpc(
 
 
 def _images(work: Path, settings: DpcSettings) -> dict[str, np.ndarray]:
-    geometry, _, _ = read_calibration(work)
-    reduced, events = layout.step_folder(work, "reduce"), open_store(layout.event_store(work))
+    events, geometry, _ = open_calibrated(work)
+    reduced = layout.step_folder(work, "reduce")
     electrons = read_array(reduced, "com_electrons")
     unusable = (events.array("frames_present") == 0) | (events.array("sector_mask") != 0)
     com_y, com_x = deflection(

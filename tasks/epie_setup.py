@@ -1,6 +1,6 @@
 """What a reconstruction starts from: grid, positions and probe of a dataset."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +8,14 @@ import numpy as np
 
 from gpu_kernels.epie import EpieResult
 from gpu_kernels.epie_settings import Epie
-from tasks.array_files import ArrayFile
-from tasks.calibrate import read_calibration
+from tasks.array_files import ArrayFile, parameters_of
+from tasks.calibrate import open_calibrated
 from tasks.object_image import along_scan
 from tasks.patterns import choose_grid, probe_positions, probe_room, read_patterns
 from tasks.places import scan_places
 from tasks.scan_tiles import ScanTile, cut_scan, tiles_for
 from tasks.starting_probe import starting_probe
-from tasks.store import layout
-from tasks.store.events import EventStore, open_store, write_array
+from tasks.store.events import EventStore, write_array
 
 OVERLAP = 1 / 3
 """How far a tile reaches into its neighbours, in windows of the probe."""
@@ -48,12 +47,7 @@ class EpieSettings:
     @property
     def parameters(self) -> dict[str, Any]:
         """What decides the result; a file counts by what is in it, not by where it lies."""
-        files = {
-            name: value.parameters
-            for name in ("probe", "positions")
-            if isinstance(value := getattr(self, name), ArrayFile)
-        }
-        return asdict(self) | files
+        return parameters_of(self)
 
 
 class EpieSetup:
@@ -70,8 +64,7 @@ class EpieSetup:
             What to do.
         """
         self.work, self.settings = work, settings
-        self.geometry, self.aberrations, _ = read_calibration(work)
-        self.events = open_store(layout.event_store(work))
+        self.events, self.geometry, self.aberrations = open_calibrated(work)
         self.grid = choose_grid(
             self.geometry, self.aberrations, self.events.detector_shape, settings.bin, settings.side
         )

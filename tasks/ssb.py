@@ -17,12 +17,12 @@ from gpu_kernels.ssb import SsbSums, ssb_partial
 from gpu_kernels.ssb_finish import ssb_finish
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.wiener import image_of, noise_of_sums, ring_wiener
-from tasks.calibrate import read_calibration
+from tasks.calibrate import Calibrated, open_calibrated
 from tasks.dense_blocks import PIXELS_PER_BLOCK, DenseBlocks
 from tasks.device import COUNTS_AT_ONCE, blocks_on_device
 from tasks.reduce import ReduceSettings, window_wavevectors
 from tasks.store import layout
-from tasks.store.events import open_store, write_array
+from tasks.store.events import write_array
 from tasks.store.publish import Manifest, published
 from tasks.units import run_units
 
@@ -68,9 +68,9 @@ def ssb(
     )
 
 
-def _geometry(work: Path, settings: SsbSettings) -> SsbGeometry:
-    geometry, aberrations, _ = read_calibration(work)
-    scan_shape = open_store(layout.event_store(work)).scan_shape
+def _geometry(calibrated: Calibrated, settings: SsbSettings) -> SsbGeometry:
+    events, geometry, aberrations = calibrated
+    scan_shape = events.scan_shape
     return SsbGeometry(
         joined_shape(scan_shape) if settings.edges == "joined" else scan_shape,
         geometry.scan_step,
@@ -86,10 +86,9 @@ def _sum_blocks(
 ) -> tuple[SsbSums, int]:
     """Sums over some blocks of pixels, and how many pixels they have."""
     work = Path(work_path)
-    calibrated, _, _ = read_calibration(work)
-    geometry = _geometry(work, settings)
-    k_y, k_x = calibrated.wavevectors(*window_wavevectors(reduced))
-    events = open_store(layout.event_store(work))
+    calibrated = open_calibrated(work)
+    geometry, events = _geometry(calibrated, settings), calibrated.events
+    k_y, k_x = calibrated.geometry.wavevectors(*window_wavevectors(reduced))
     filler, scale = Filler(events.unusable()), events.frame_scale()
     dense = DenseBlocks(layout.step_folder(work, "reduce"))
     at_once = max(2, COUNTS_AT_ONCE // (geometry.scan_shape[0] * geometry.scan_shape[1]))
@@ -132,7 +131,8 @@ def _scaled(counts: Array, scale: np.ndarray) -> Array:
 def _images(
     work: Path, reduced: ReduceSettings, settings: SsbSettings, client: Client | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    geometry = _geometry(work, settings)
+    calibrated = open_calibrated(work)
+    geometry = _geometry(calibrated, settings)
     blocks = np.array_split(np.arange(-(-reduced.pixels // PIXELS_PER_BLOCK)), PARTS)
     units = [(str(work), reduced, settings, [int(b) for b in part]) for part in blocks if part.size]
     parts = run_units("ssb", _sum_blocks, units, client)
@@ -140,7 +140,7 @@ def _images(
     for part, _ in parts[1:]:
         sums = sums + part
     pixels = sum(p[1] for p in parts)
-    rows, cols = open_store(layout.event_store(work)).scan_shape
+    rows, cols = calibrated.events.scan_shape
     positions = geometry.scan_shape[0] * geometry.scan_shape[1]
     intensity = sums.electrons / pixels / positions
     noise = noise_of_sums(sums.noise, sums.noise_count, positions * intensity, intensity)
