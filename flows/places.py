@@ -16,6 +16,7 @@ from tasks.redact import redacted
 SHORT = Repr()
 """Shows what was found, however much it is."""
 SHORT.maxstring = SHORT.maxother = 80
+SHORT.maxlevel = 2
 NAMES_ARE = {
     NAME: "is no name: a lower-case letter, then letters, digits and _, 31 at most",
     MIRROR: "is no address of a store, as s3://bucket/prefix; keys come from the environment",

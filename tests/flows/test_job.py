@@ -272,6 +272,17 @@ def test_glob_stands_for_every_file_with_its_own_name(tmp_path):
     assert [dataset.name for dataset in job.datasets] == ["s1", "s2"]
 
 
+def test_what_is_found_is_shown_shortly_however_much_it_is(tmp_path):
+    lines = ["x0: &x0 [a, a, a, a, a, a, a, a, a]"]
+    lines += [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]" for n in range(1, 10)]
+    (tmp_path / "a.h5").touch()
+    (tmp_path / "job.yaml").write_text("\n".join([*lines, entry("regions: *x9")]))
+    with pytest.raises(JobError) as refused:
+        read_job(tmp_path / "job.yaml")
+    assert "regions.0" in str(refused.value)
+    assert len(str(refused.value)) < 5000
+
+
 @pytest.mark.parametrize("what", ["path", "mask", "link", "output", "network", "positions"])
 def test_paths_cannot_leave_the_roots_that_a_facility_sets(tmp_path, monkeypatch, what):
     inside, outside = tmp_path / "inside", tmp_path / "outside"

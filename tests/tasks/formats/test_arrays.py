@@ -1,5 +1,6 @@
 """Dense arrays in HDF5, Zarr and npy files become the events that their counts say."""
 
+import json
 import pickle
 
 import h5py
@@ -118,6 +119,31 @@ def test_arrays_of_other_types_are_refused(tmp_path, dtype):
     data = np.zeros((2, 2, 2, 2), dtype)
     with pytest.raises(RecordingError, match="counts of electrons are needed"):
         open_recording(save("npy", tmp_path / "a.npy", data))
+
+
+@pytest.mark.parametrize("how", ["filter", "compressor", "codec"])
+def test_zarr_of_pickled_chunks_is_never_unpickled(tmp_path, how):
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path / "made").touch, ()
+
+    shape, pickled = [2, 2, 4, 4], [{"id": "pickle"}]
+    two = {"zarr_format": 2, "shape": shape, "chunks": shape, "dtype": "|u1", "order": "C",
+           "fill_value": 0, "filters": pickled if how == "filter" else None,
+           "compressor": pickled[0] if how == "compressor" else None}  # fmt: skip
+    codecs = [{"name": "bytes"}, {"name": "numcodecs.pickle", "configuration": {}}]
+    three = {"zarr_format": 3, "node_type": "array", "shape": shape, "data_type": "uint8",
+             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}},
+             "chunk_key_encoding": {"name": "default"}, "fill_value": 0,
+             "codecs": codecs}  # fmt: skip
+    path, name = tmp_path / "a.zarr", "zarr.json" if how == "codec" else ".zarray"
+    chunk = path / ("c/0/0/0/0" if how == "codec" else "0.0.0.0")
+    chunk.parent.mkdir(parents=True)
+    (path / name).write_text(json.dumps(three if how == "codec" else two))
+    chunk.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(RecordingError, match="Zarr cannot open it"):
+        open_recording(path).read_rows(0, 2)
+    assert not (tmp_path / "made").exists()
 
 
 def test_npy_of_python_objects_is_never_unpickled(tmp_path):
