@@ -41,7 +41,7 @@ def mill(
     job: Any, request: Request, beside: Callable[[dict[str, Any]], None] | None = None
 ) -> None:
     """Run a night and say how it went; ``beside`` adds to what a whole one prints."""
-    run_night = _night_runner(request.prefect, job.cluster == "local")
+    run_night = _night_runner(request, job.cluster == "local")
     with _ending(request.as_json):
         night = run_night(
             job, request.force, request.prefect, console, request.quiet or request.as_json,
@@ -63,7 +63,7 @@ def mill(
 
 def mill_arrivals(path: Path, every: float, request: Request) -> None:
     """Mill recordings as they become complete, and say of each how it went."""
-    run_night = _night_runner(request.prefect, False)
+    run_night = _night_runner(request, False)
     from flows.job import JobError, read_job
     from flows.recordings import never_told
     from flows.watch import watch
@@ -92,9 +92,7 @@ def register(
     job: Path, name: str, pool: str, when: tuple[str | None, str, str | None], as_json: bool
 ) -> None:
     """Register a night with a Prefect server, and say where it stands."""
-    from flows.settings import quiet_local_prefect
-
-    quiet_local_prefect()
+    _set_prefect(as_json)
     from flows.deploy import DeployError, Schedule, deploy
     from flows.job import JobError
 
@@ -127,15 +125,28 @@ def say(row: dict[str, Any]) -> None:
     )
 
 
-def _night_runner(prefect: bool, processes: bool) -> Callable[..., dict[str, Any]]:
-    """Load the mill, which takes seconds, while workers' processes and Prefect's server start."""
-    from flows.fork_server import start_fork_server
+def _set_prefect(as_json: bool) -> None:
+    """Set Prefect's environment, before it is imported."""
     from flows.settings import quiet_local_prefect
 
-    quiet_local_prefect()  # before Prefect is imported, with the flows
+    try:
+        quiet_local_prefect()
+    except OSError as error:
+        refuse(
+            f"{error.filename}: this folder for Prefect's record cannot be made "
+            f"({error.strerror}); set XDG_STATE_HOME to one that can be written",
+            as_json,
+        )
+
+
+def _night_runner(request: Request, processes: bool) -> Callable[..., dict[str, Any]]:
+    """Load the mill, which takes seconds, while workers' processes and Prefect's server start."""
+    from flows.fork_server import start_fork_server
+
+    _set_prefect(request.as_json)
     if processes:
         start_fork_server()
-    if prefect:
+    if request.prefect:
         from flows.prefect_server import start_server_ahead
 
         start_server_ahead()

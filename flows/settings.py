@@ -15,10 +15,18 @@ def state_folder() -> Path:
 
 
 def quiet_local_prefect() -> None:
-    """Set Prefect's environment for a run without a server: no telemetry, no chatter, local."""
-    (state_folder() / "prefect").mkdir(parents=True, exist_ok=True)
+    """Set Prefect's environment for a run without a server: no telemetry, no chatter, local.
+
+    Raises
+    ------
+    OSError
+        If the folder for Prefect's record cannot be made.
+    """
+    if "PREFECT_HOME" not in os.environ:
+        home = state_folder() / "prefect"
+        home.mkdir(parents=True, exist_ok=True)
+        os.environ["PREFECT_HOME"] = str(home)
     for name, value in {
-        "PREFECT_HOME": str(state_folder() / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",

@@ -71,6 +71,9 @@ def test_only_the_proxy_is_reached_from_outside_and_only_where_told():
     assert all(one.get("networks", ["inside"]) == ["inside"] or name == "proxy"
                for name, one in compose["services"].items())  # fmt: skip
     assert "basic_auth" in (DEPLOY / "Caddyfile").read_text()
+    server = compose["services"]["server"]
+    assert server["read_only"]
+    assert server["environment"]["PREFECT_SERVER_UI_STATIC_DIRECTORY"].startswith("/tmp/")
 
 
 def test_dask_talks_tls_in_every_container():
