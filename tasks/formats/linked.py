@@ -85,7 +85,13 @@ def _add_those_of_hdf5(path: Path, found: set[Path]) -> None:
     left, seen = [path], {path.resolve()}
     while left:
         one = left.pop()
-        with h5py.File(one, "r") as file:
+        try:
+            opened = h5py.File(one, "r")
+        except OSError:
+            if one == path:
+                return  # nobody can open it, and its reader says why
+            raise
+        with opened as file:
             for name in _names_of_hdf5(file):
                 for other in _candidates(one, name):
                     found.add(other)

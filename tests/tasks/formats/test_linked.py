@@ -132,6 +132,14 @@ def test_file_that_hides_its_links_by_damage_is_refused(places):
         open_recording(inside / "b.h5", array="/data")
 
 
+def test_file_that_is_cut_short_is_called_so(places):
+    inside, _ = places
+    external_link(inside / "a.h5", inside / "other.h5")
+    (inside / "a.h5").write_bytes((inside / "a.h5").read_bytes()[:-100])
+    with pytest.raises(RecordingError, match=r"a\.h5: the file is cut short"):
+        open_recording(inside / "a.h5", array="/data")
+
+
 def test_files_that_link_to_each_other_come_to_an_end(tmp_path):
     for one, two in (("a", "b"), ("b", "a")):
         with h5py.File(tmp_path / f"{one}.h5", "w") as file:
