@@ -125,9 +125,7 @@ def _reprocess(
     copies: StepCopies | None,
 ) -> dict[str, Any]:
     start = time.monotonic()
-    if (missing := untold(dataset)) is not None:  # of a recording that came without them
-        reader_options(dataset).open(dataset.path)  # which may be why, and then says so
-        raise RecordingError(f"{dataset.path}: {missing}")
+    refuse_untold(dataset)
     work = layout.work_folder(output, dataset.name)
     told = Given.of(dataset.model_dump() | {"scan_step_angstrom": dataset.milled_step})
     given, tuned = with_tuned(told, work)
@@ -163,29 +161,29 @@ def _reprocess(
     for name, options in phases.items():
         add(retrieve_phase[name](work, calibrated, **options, force=name in force))
     if "frc" in dataset.steps:
-        made = {manifest.step: manifest.identity for manifest, _ in steps}
         methods: dict[str, Method] = {
             name: partial(PHASES[name], **options)
             for name, options in phases.items()
             if name in halved(dataset)
         }
+        made = {manifest.step: manifest.identity for manifest, _ in steps}
         made["calibrate"] = calibrated
         inputs = {name: made[name] for name in ("ingest", "reduce", "calibrate", *methods)}
         add(measure_resolution(work, inputs, settings, judged, methods, client, "frc" in force))
-    gathered = results.gather(
-        dataset.name,
-        source,
-        work,
-        settings,
-        dataset.model_dump(exclude={"priority"}),
-        steps,
-        tuned,
-    )
+    job = dataset.model_dump(exclude={"priority"})
+    gathered = results.gather(dataset.name, source, work, settings, job, steps, tuned)
     manifest, unchanged = publish_results(gathered, output, "results" in force)
     return results.summary_row(gathered, output, manifest) | {
         "status": "unchanged" if unchanged else "ok",
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def refuse_untold(dataset: Dataset) -> None:
+    """Refuse a recording that was awaited and came without what the job leaves to it."""
+    if (missing := untold(dataset)) is not None:
+        reader_options(dataset).open(dataset.path)  # which may be why, and then says so
+        raise RecordingError(f"{dataset.path}: {missing}")
 
 
 def check_companion(dataset: Dataset, events: EventStore) -> None:

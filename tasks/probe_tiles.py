@@ -24,6 +24,10 @@ BRIGHT = 0.3
 """Part of the disk's brightness from which on a pixel is looked at."""
 
 
+Tiles = list[tuple[np.ndarray, np.ndarray]]
+"""What belongs to the positions of a tile, (rows, cols, …), and which of them count."""
+
+
 class ProbeError(ValueError):
     """A recording that does not tell its probe."""
 
@@ -61,14 +65,7 @@ def look(
     amplitude = np.sqrt(mean[used])
     white = [(whitened(p[..., used], amplitude), ok) for p, ok in whole]
     every = np.concatenate([w[ok] for w, ok in white])
-    pairs, steps = [], []
-    for apart in APART:
-        for axis in (0, 1):
-            found = [_pairs(w, ok, apart, axis) for w, ok in white]
-            first, second = (np.concatenate(part) for part in zip(*found, strict=True))
-            if len(first):
-                pairs.append((first, second))
-                steps.append(_step(geometry, grid, apart, axis))
+    pairs, steps = _all_pairs(white, grid, geometry)
     if not pairs:
         raise ProbeError(
             f"{events.path}: no two neighbouring scan positions have whole frames; the probe is "
@@ -87,9 +84,8 @@ def look(
     some = [rng.integers(0, len(first), PAIRS // 2) for first, _ in pairs[:2]]
     counts = []
     for axis, pick in enumerate(some):
-        found = [_pairs(p, ok, APART[0], axis) for p, ok in whole]
-        first, second = (np.concatenate(part)[pick] for part in zip(*found, strict=True))
-        counts.append((first, second))
+        first, second = _joined(whole, APART[0], axis)
+        counts.append((first[pick], second[pick]))
     neighbours = Neighbours(
         disk,
         covariances(every, pairs, steps),
@@ -100,18 +96,38 @@ def look(
         wavefronts[:7],
         tuple(counts),
     )
-    telling = sorted(
-        range(len(whole)), key=lambda n: -float(np.mean(white[n][0][white[n][1]] ** 2))
-    )
     places = {axis: np.array(_step(geometry, grid, 1, axis)) for axis in (0, 1)}
-    blocks = [
-        block
-        for n in telling
-        if (block := _block(*whole[n], places, np.sqrt(mean), wavefronts)) is not None
-    ][:BLOCKS]
+    found = (_block(*whole[n], places, np.sqrt(mean), wavefronts) for n in _most_telling(white))
+    blocks = [block for block in found if block is not None][:BLOCKS]
     if not blocks:
         raise ProbeError(f"{events.path}: too few neighbouring scan positions have whole frames")
     return neighbours, blocks
+
+
+def _all_pairs(
+    white: Tiles, grid: PatternGrid, geometry: Geometry
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[tuple[float, float]]]:
+    """Pairs of each distance and axis that has any, and how far apart they are."""
+    pairs, steps = [], []
+    for apart in APART:
+        for axis in (0, 1):
+            first, second = _joined(white, apart, axis)
+            if len(first):
+                pairs.append((first, second))
+                steps.append(_step(geometry, grid, apart, axis))
+    return pairs, steps
+
+
+def _joined(tiles: Tiles, apart: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the second of the pairs of all tiles."""
+    found = [_pairs(one, ok, apart, axis) for one, ok in tiles]
+    first, second = (np.concatenate(part) for part in zip(*found, strict=True))
+    return first, second
+
+
+def _most_telling(white: Tiles) -> list[int]:
+    """Tiles in the order of how far their patterns are from the mean."""
+    return sorted(range(len(white)), key=lambda n: -float(np.mean(white[n][0][white[n][1]] ** 2)))
 
 
 def _corners(scan_shape: tuple[int, int]) -> list[tuple[int, int]]:
