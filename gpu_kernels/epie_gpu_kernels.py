@@ -15,6 +15,19 @@ def _turn(k, fraction, side):
     return -2 * pi * frequency * fraction / side
 
 
+@cuda.jit(device=True)
+def _place(at, side):
+    # Of a thread's pixel: its pattern, its row and its column.
+    return at // side**2, at // side % side, at % side
+
+
+@cuda.jit(device=True)
+def _stretch(number, stretches, patterns):
+    # First pattern of one of some stretches, and the one after its last.
+    length = (patterns + stretches - 1) // stretches
+    return number * length, min((number + 1) * length, patterns)
+
+
 @cuda.jit
 def ramp_kernel(fractions, ramps):
     """Fill the phase ramps of each pattern, (patterns, 2, side) complex64."""
@@ -34,7 +47,7 @@ def shift_kernel(spectrum, ramps, axis, out):
     at = cuda.grid(1)
     side = spectrum.shape[0]
     if at < out.size:
-        p, k, j = at // side**2, at // side % side, at % side
+        p, k, j = _place(at, side)
         value = spectrum[k, j] * (ramps[p, 0, k] * ramps[p, 1, j])
         if axis >= 0:  # the derivative by the position; the highest frequency has no sign
             along = k if axis == 0 else j
@@ -48,7 +61,7 @@ def exit_kernel(probes, obj, corners, out):
     at = cuda.grid(1)
     side = probes.shape[1]
     if at < probes.size:
-        p, i, j = at // side**2, at // side % side, at % side
+        p, i, j = _place(at, side)
         out[p, i, j] = probes[p, i, j] * obj[corners[p, 0] + i, corners[p, 1] + j]
 
 
@@ -109,7 +122,7 @@ def conjugate_kernel(waves, obj, corners):
     at = cuda.grid(1)
     side = waves.shape[1]
     if at < waves.size:
-        p, i, j = at // side**2, at // side % side, at % side
+        p, i, j = _place(at, side)
         waves[p, i, j] *= obj[corners[p, 0] + i, corners[p, 1] + j].conjugate()
 
 
@@ -120,9 +133,10 @@ def gather_probe_kernel(waves, ramps, sums):
     at = cuda.grid(1)
     side = waves.shape[1]
     if at < sums.size:
-        stretch, k, j = at // side**2, at // side % side, at % side
-        total, length = 0j, (waves.shape[0] + sums.shape[0] - 1) // sums.shape[0]
-        for p in range(stretch * length, min((stretch + 1) * length, waves.shape[0])):
+        stretch, k, j = _place(at, side)
+        first, last = _stretch(stretch, sums.shape[0], waves.shape[0])
+        total = 0j
+        for p in range(first, last):
             total += waves[p, k, j] * (ramps[p, 0, k] * ramps[p, 1, j]).conjugate()
         sums[stretch, k, j] = total
 
@@ -155,9 +169,10 @@ def total_kernel(patterns, chosen, sums):
     at = cuda.grid(1)
     side = sums.shape[1]
     if at < sums.size:
-        stretch, k, j = at // side**2, at // side % side, at % side
-        total, length = 0.0, (chosen.size + sums.shape[0] - 1) // sums.shape[0]
-        for c in range(stretch * length, min((stretch + 1) * length, chosen.size)):
+        stretch, k, j = _place(at, side)
+        first, last = _stretch(stretch, sums.shape[0], chosen.size)
+        total = 0.0
+        for c in range(first, last):
             total += patterns[chosen[c], k, j]
         sums[stretch, k, j] = total
 
