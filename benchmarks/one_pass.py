@@ -117,6 +117,7 @@ def everything():
         masks=annular_masks(DETECTOR, CENTER, ANNULI),
         com_mask=annular_masks(DETECTOR, CENTER, [(0.0, RADIUS)])[0],
         radial_bin=radial_bins(DETECTOR, CENTER, 1.0, DETECTOR[0] // 2),
+        rings_about=(*CENTER, 1.0),
         dense_bin=window,
         dense_size=BINS**2,
     )

@@ -98,7 +98,10 @@ def cases(side: int) -> list[Case]:
     """What is compared."""
     disk = annular_masks(DETECTOR, AT, [(0, RADIUS + 1e-9)])[0]
     com, one, eight = plan(com_mask=disk), plan(masks=masks([(0, 110)])), plan(masks=masks(ANNULI))
-    radial, dense = plan(radial_bin=rings()), plan(dense_bin=window()[0], dense_size=BINS**2)
+    radial, dense = (
+        plan(radial_bin=rings(), rings_about=(*AT, 1.0)),
+        plan(dense_bin=window()[0], dense_size=BINS**2),
+    )
     (top, left), size = window()[1], BIN * BINS
 
     def stem(sparse: SparseArray, edges: list[tuple[int, int]]) -> np.ndarray:
@@ -170,6 +173,7 @@ def everything() -> PixelPlan:
         masks=masks(ANNULI),
         com_mask=annular_masks(DETECTOR, AT, [(0, RADIUS + 1e-9)])[0],
         radial_bin=rings(),
+        rings_about=(*AT, 1.0),
         dense_bin=window()[0],
         dense_size=BINS**2,
     )

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from gpu_kernels.circle import circle_of
+from gpu_kernels.computed_pixels import bin_rule, ring_rule
 
 MOST = 0xFFFF
 """Classes, bins and pixels along a side are fewer than this."""
@@ -37,11 +38,27 @@ class PixelPlan:
     """Bins of the dense array, 0 for none."""
     with_masks: bool
     with_disk: bool
+    rings_about: tuple[float, float, float] | None = None
+    """(row, col, width) of the rings [px], where they are those of ``radial_bins``."""
 
     @cached_property
     def circle(self) -> np.ndarray | None:
         """(3,) float32: the disk as a circle, row, col [px] and radius² [px²], if it is one."""
         return circle_of(self.disk.reshape(self.detector_shape).astype(bool))
+
+    @cached_property
+    def ring_rule(self) -> np.ndarray | None:
+        """How to compute each pixel's class, if it is its ring; for ``rings_of``."""
+        if self.rings_about is None or self.classes != self.ring_count:
+            return None
+        return ring_rule(self.label, self.detector_shape, self.rings_about)
+
+    @cached_property
+    def bin_rule(self) -> np.ndarray | None:
+        """How to compute each pixel's dense bin, if the bins are a window's; for ``bins_of``."""
+        if not self.dense_size:
+            return None
+        return bin_rule(self.dense_bin, self.detector_shape, self.dense_size)
 
     @cached_property
     def runs(self) -> np.ndarray:
@@ -64,6 +81,7 @@ def plan_pixels(
     masks: np.ndarray | None = None,
     com_mask: np.ndarray | None = None,
     radial_bin: np.ndarray | None = None,
+    rings_about: tuple[float, float, float] | None = None,
     dense_bin: np.ndarray | None = None,
     dense_size: int = 0,
 ) -> PixelPlan:
@@ -79,6 +97,9 @@ def plan_pixels(
         Pixels of the bright-field disk, whose moments are summed.
     radial_bin : (rows, cols) int, optional
         Ring of each pixel; the last ring is the overflow.
+    rings_about : (row, col, width), optional
+        Centre and width of the rings [px], where they are those of ``radial_bins``: they are then
+        computed rather than looked up, which is faster.
     dense_bin : (rows, cols) int, optional
         Bin of each pixel in the dense array; negative outside the window.
     dense_size : int
@@ -129,6 +150,7 @@ def plan_pixels(
         dense_size=size,
         with_masks=masks is not None,
         with_disk=com_mask is not None,
+        rings_about=rings_about,
     )
 
 

@@ -1,10 +1,9 @@
 """Reductions of electron events on one core of the host; Dask runs many slabs at once.
 
-Each reduction goes over the events of a tile of frames in a loop of its own: they stay in the
-second cache, and a loop that looks up one small table runs at one or two cycles an event. One loop
-for everything was slower: its tables and counters did not fit the cache. Counts go into several
-histograms in turn, since neighbouring events often hit the same class, and a counter that has just
-been written is not there for some cycles.
+Each reduction goes over the events of some frames in a loop of its own: they stay in the second
+cache, and a loop that does one thing runs at one or two cycles an event. One loop for everything
+was slower: its tables and counters did not fit the cache. Rings and bins are computed where they
+follow a rule, many at once, and counted from a small buffer.
 """
 
 from typing import Any, NamedTuple
@@ -13,13 +12,22 @@ import numpy as np
 from numba import njit
 
 from gpu_kernels.circle import moments_in_circle
+from gpu_kernels.computed_pixels import bins_of, rings_of
+from gpu_kernels.frame_counts import (
+    count_bins,
+    count_classes,
+    count_inside,
+    count_packed,
+    moments_in_mask,
+)
 from gpu_kernels.pixel_plan import PixelPlan
 
-TILE = 64
+TILE, SMALL_TILE = 128, 64
 """Positions whose dense counts are gathered before they are written: whole cache lines then."""
 TILE_BYTES = 1 << 18
-"""Dense counts alternate between two tiles where both are no larger together: the second cache."""
-EIGHT = np.uint64(8)
+"""Dense counts of the larger tile stay in the second cache where they are no more than this."""
+STRETCH, SHORT_STRETCH = 1 << 15, 1 << 11
+"""Events, or one frame's, that fit the second cache with their bins, and the first with rings."""
 MOST_CLASSES_AT_ONCE = 1024
 """With more, adding up the histograms of a frame costs more than they save."""
 
@@ -58,16 +66,21 @@ def reduce_cpu(
     dense = np.empty((plan.dense_size, positions), dense_dtype)
     sums = np.zeros(plan.label.size if frame_sum else 0, np.uint32)
     longest = int(np.diff(indptr).max(initial=0))
-    tile = np.zeros((plan.dense_size + 1, TILE), np.uint16 if longest < 1 << 16 else np.uint32)
-    second = np.zeros_like(tile) if 2 * tile.nbytes <= TILE_BYTES else tile
+    count = np.dtype(np.uint16 if longest < 1 << 16 else np.uint32)
+    large = TILE * (plan.dense_size + 1) * count.itemsize <= TILE_BYTES
+    tile = np.zeros((plan.dense_size + 1, TILE if large else SMALL_TILE), count)
     several = plan.classes <= MOST_CLASSES_AT_ONCE
-    histograms = [np.zeros(plan.classes if n == 0 or several else 0, np.uint32) for n in range(4)]
-    circle = plan.circle if plan.with_disk else None
+    histograms = [np.zeros(plan.classes if n == 0 or several else 0, count) for n in range(4)]
+    rules = (
+        plan.circle if plan.with_disk else None,
+        plan.ring_rule if plan.ring_count else None,
+        plan.bin_rule,
+    )
+    circle, ring_rule, bin_rule = (_NO_RULE if rule is None else rule for rule in rules)
     dropped, worst, bad = _pass(
-        indptr, indices, plan.detector_shape[1],
+        indptr, indices, plan.detector_shape[1], np.empty(max(longest, STRETCH), np.uint16),
         plan.label, *histograms, plan.starts, plan.runs, plan.rings, words,
-        plan.disk, _NO_CIRCLE if circle is None else circle,
-        plan.dense_bin, tile, second, second is not tile,
+        plan.disk, circle, ring_rule, plan.dense_bin, bin_rule, tile,
         virtual, radial, moments, dense, sums,
         plan.ring_count > 0, np.array_equal(plan.members, [[False, True]]), plan.with_disk,
         plan.dense_size > 0, frame_sum,
@@ -76,7 +89,7 @@ def reduce_cpu(
     return Sums(images, radial, moments, dense, sums, dropped, worst, bad)
 
 
-_NO_CIRCLE = np.zeros(0, np.float32)
+_NO_RULE = np.zeros(0, np.float32)
 
 
 def _words(plan: PixelPlan) -> np.ndarray:
@@ -105,55 +118,107 @@ def spread(classes: np.ndarray, plan: PixelPlan) -> tuple[np.ndarray, np.ndarray
 
 @njit(nogil=True, cache=True)
 def _spread_all(classes, starts, runs, rings, virtual, radial):
+    if radial.shape == classes.shape:
+        radial[:] = classes
     for p in range(len(classes)):
         _spread(classes[p], p, starts, runs, rings, virtual, radial)
 
 
 @njit(nogil=True, cache=True)
 def _pass(
-    indptr, indices, cols,
-    label, a, b, c, d, starts, runs, rings, words, disk, circle, dense_bin, tile, second, apart,
+    indptr, indices, cols, found,
+    label, a, b, c, d, starts, runs, rings, words, disk, circle, ring_rule,
+    dense_bin, bin_rule, tile,
     virtual, radial, moments, dense, sums,
     with_classes, with_one_mask, with_disk, with_dense, with_sums,
 ):  # fmt: skip
     positions, pixels = indptr.size - 1, label.size
     by = np.uint64((1 << 48) // cols + 1)
-    dropped, worst = 0, 0
-    for first in range(0, positions, TILE):
-        last = min(first + TILE, positions)
-        events = indices[indptr[first] : indptr[last]]
-        if largest(events) >= pixels:
-            for event in range(indptr[first], indptr[last]):
+    with_words = len(words) > 0 and not with_classes and not with_one_mask
+    looks_up = (
+        with_sums or with_words or (with_one_mask and not with_classes)
+        or (with_classes and not ring_rule.size) or (with_disk and not circle.size)
+        or (with_dense and not bin_rule.size)
+    )  # fmt: skip
+    in_place = radial.shape[1] == a.size  # the rings are in order, one class each
+    room = radial if in_place else np.empty((1, a.size), np.uint32)
+    dropped, worst, begin, first = 0, 0, 0, 0
+    while begin < positions:
+        end = _until(indptr, begin, min(first + tile.shape[1], positions), STRETCH)
+        events = indices[indptr[begin] : indptr[end]]
+        most = largest(events) if looks_up or not (with_classes or with_dense) else 0
+        if most < pixels:
+            if with_sums:
+                for event in range(events.size):
+                    sums[events[event]] += np.uint32(1)
+            if with_classes and ring_rule.size:
+                highest = _rings(
+                    indptr, indices, begin, end, cols, ring_rule, found, a, b, c, d, room
+                )
+                most = max(most, highest)
+            elif with_classes and in_place:
+                count_classes(indptr, begin, end, events, label, a, b, c, d, room, 0)
+            elif with_classes:
+                for p in range(begin, end):
+                    mine = indices[indptr[p] : indptr[p + 1]]
+                    count_classes(indptr, p, p + 1, mine, label, a, b, c, d, room, p)
+                    _spread(room[0], p, starts, runs, rings, virtual, radial)
+            if with_classes and in_place and virtual.shape[1]:
+                for p in range(begin, end):
+                    _spread(room[p], p, starts, runs, rings, virtual, radial)
+            if with_one_mask and not with_classes:
+                for p in range(begin, end):
+                    virtual[p, 0] = count_inside(indices[indptr[p] : indptr[p + 1]], label)
+            elif with_words:
+                for p in range(begin, end):
+                    mine = indices[indptr[p] : indptr[p + 1]]
+                    for word in range(len(words)):
+                        count_packed(mine, label, words, word, virtual, p)
+            if with_disk and circle.size:
+                for p in range(begin, end):
+                    moments_in_circle(indices[indptr[p] : indptr[p + 1]], cols, circle, moments, p)
+            elif with_disk:
+                for p in range(begin, end):
+                    moments_in_mask(indices[indptr[p] : indptr[p + 1]], disk, cols, by, moments, p)
+            if with_dense and bin_rule.size:
+                most = max(most, np.int64(bins_of(events, cols, bin_rule, found)))
+                count_bins(indptr, begin, end, found, None, tile, first)
+            elif with_dense:
+                count_bins(indptr, begin, end, events, dense_bin, tile, first)
+        if most >= pixels:
+            for event in range(indptr[begin], indptr[end]):
                 if indices[event] >= pixels:
                     return dropped, worst, event
-        if with_sums:
-            for event in range(events.size):
-                sums[events[event]] += np.uint32(1)
-        if with_classes:
-            for p in range(first, last):
-                _count(indices[indptr[p] : indptr[p + 1]], label, a, b, c, d)
-                _spread(a, p, starts, runs, rings, virtual, radial)
-                a[:] = 0
-        elif with_one_mask:
-            for p in range(first, last):
-                virtual[p, 0] = _inside(indices[indptr[p] : indptr[p + 1]], label)
-        else:
-            for word in range(len(words)):
-                for p in range(first, last):
-                    _pack(indices[indptr[p] : indptr[p + 1]], label, words, word, virtual, p)
-        if with_disk and circle.size:
-            for p in range(first, last):
-                moments_in_circle(indices[indptr[p] : indptr[p + 1]], cols, circle, moments, p)
-        elif with_disk:
-            for p in range(first, last):
-                _moments(indices[indptr[p] : indptr[p + 1]], disk, cols, by, moments, p)
-        if with_dense:
-            for p in range(first, last):
-                _bin(indices[indptr[p] : indptr[p + 1]], dense_bin, tile, second, p - first)
-            outside, most = _write_tile(tile, second, apart, dense, first, last)
-            dropped += outside
-            worst = max(worst, most)
+        begin = end
+        if end == min(first + tile.shape[1], positions):
+            if with_dense:
+                outside, highest = _write_tile(tile, dense, first, end)
+                dropped += outside
+                worst = max(worst, highest)
+            first = end
     return dropped, worst, -1
+
+
+@njit(nogil=True, cache=True)
+def _rings(indptr, indices, begin, end, cols, rule, found, a, b, c, d, radial):
+    """Count the rings of frames ``begin`` to ``end``, some at a time; returns the highest event."""
+    most = 0
+    while begin < end:
+        last = _until(indptr, begin, end, SHORT_STRETCH)
+        part = indices[indptr[begin] : indptr[last]]
+        most = max(most, np.int64(rings_of(part, cols, rule, found)))
+        count_classes(indptr, begin, last, found, None, a, b, c, d, radial, 0)
+        begin = last
+    return most
+
+
+@njit(nogil=True, cache=True)
+def _until(indptr, begin, end, most):
+    """End of the frames from ``begin`` that have so many events together, or of the first."""
+    last = begin + 1
+    while last < end and indptr[last + 1] - indptr[begin] <= most:
+        last += 1
+    return last
 
 
 @njit(nogil=True, cache=True)
@@ -166,29 +231,9 @@ def largest(events):
 
 
 @njit(nogil=True, cache=True)
-def _count(events, label, a, b, c, d):
-    """Count a frame's events by class into the first histogram, by way of the other three."""
-    one, quarter = np.uint32(1), events.size // 4 if b.size == a.size else 0
-    if quarter:
-        for event in range(quarter):
-            a[label[events[event]]] += one
-            b[label[events[event + quarter]]] += one
-            c[label[events[event + 2 * quarter]]] += one
-            d[label[events[event + 3 * quarter]]] += one
-        for k in range(a.size):
-            a[k] += b[k] + c[k] + d[k]
-            b[k] = c[k] = d[k] = 0
-    for event in range(4 * quarter, events.size):
-        a[label[events[event]]] += one
-
-
-@njit(nogil=True, cache=True)
 def _spread(counts, p, starts, runs, rings, virtual, radial):
     """Add a frame's counts by class to its rings and virtual images."""
-    if radial.shape[1] == counts.size:  # the rings are in order, one class each
-        for k in range(counts.size):
-            radial[p, k] = counts[k]
-    elif radial.shape[1]:
+    if radial.shape[1] != counts.size:  # else the counts are in their place already
         for k in range(radial.shape[1]):
             radial[p, k] = 0
         for k in range(counts.size):
@@ -202,108 +247,17 @@ def _spread(counts, p, starts, runs, rings, virtual, radial):
 
 
 @njit(nogil=True, cache=True)
-def _pack(events, label, words, word, virtual, p):
-    """Count a frame's events in eight virtual detectors at once, each in 8 bits of a number.
-
-    Four numbers for the four quarters of a stretch, so that no addition waits for another, and the
-    compiler does not gather from the table, which takes longer.
-    """
-    row, field, masks = words[word], np.uint64(0xFF), range(8 * word, 8 * word + 8)
-    for mask in masks:
-        virtual[p, mask] = 0
-    for begin in range(0, events.size, 4 * 255):
-        part = events[begin : begin + 4 * 255]
-        quarter = part.size // 4
-        a, b, c, d = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
-        for event in range(quarter):
-            a += row[label[part[event]]]
-            b += row[label[part[event + quarter]]]
-            c += row[label[part[event + 2 * quarter]]]
-            d += row[label[part[event + 3 * quarter]]]
-        for mask in masks:
-            virtual[p, mask] += (a & field) + (b & field) + (c & field) + (d & field)
-            a, b, c, d = a >> EIGHT, b >> EIGHT, c >> EIGHT, d >> EIGHT
-        for event in range(4 * quarter, part.size):
-            a += row[label[part[event]]]
-        for mask in masks:
-            virtual[p, mask] += a & field
-            a >>= EIGHT
-
-
-@njit(nogil=True, cache=True)
-def _inside(events, label):
-    """Count a frame's events in a virtual detector that is the only one."""
-    quarter = events.size // 4
-    a, b, c, d = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
-    for event in range(quarter):
-        a += np.uint64(label[events[event]])
-        b += np.uint64(label[events[event + quarter]])
-        c += np.uint64(label[events[event + 2 * quarter]])
-        d += np.uint64(label[events[event + 3 * quarter]])
-    for event in range(4 * quarter, events.size):
-        a += np.uint64(label[events[event]])
-    return a + b + c + d
-
-
-@njit(nogil=True, cache=True)
-def _moments(events, disk, cols, by, moments, p):
-    # A division is a product and a shift: exact for all pixels of a detector below 65,535 a side.
-    # Two sums of each kind, since an addition waits for the one before it. Written out, because
-    # the compiler would else gather from the table, which is slower than looking up one by one.
-    shift, none = np.uint64(48), np.uint64(0)
-    electrons, others, pixels, pixels_2, rows, rows_2 = none, none, none, none, none, none
-    pairs = events.size // 2 * 2
-    for event in range(0, pairs, 2):
-        pixel, inside = np.uint64(events[event]), np.uint64(disk[events[event]])
-        electrons += inside
-        mask = none - inside
-        rows += ((pixel * by) >> shift) & mask
-        pixels += pixel & mask
-        pixel, inside = np.uint64(events[event + 1]), np.uint64(disk[events[event + 1]])
-        others += inside
-        mask = none - inside
-        rows_2 += ((pixel * by) >> shift) & mask
-        pixels_2 += pixel & mask
-    for event in range(pairs, events.size):
-        pixel, inside = np.uint64(events[event]), np.uint64(disk[events[event]])
-        electrons += inside
-        rows += ((pixel * by) >> shift) * inside
-        pixels += pixel * inside
-    rows += rows_2
-    moments[p, 0] = electrons + others
-    moments[p, 1] = rows
-    moments[p, 2] = pixels + pixels_2 - rows * np.uint64(cols)
-
-
-@njit(nogil=True, cache=True)
-def _bin(events, dense_bin, tile, second, column):
-    """Count a frame's events by bin into its column of the two tiles, in turn."""
-    one = tile.dtype.type(1)
-    pairs = events.size // 2 * 2
-    for event in range(0, pairs, 2):
-        tile[dense_bin[events[event]], column] += one
-        second[dense_bin[events[event + 1]], column] += one
-    for event in range(pairs, events.size):
-        tile[dense_bin[events[event]], column] += one
-
-
-@njit(nogil=True, cache=True)
-def _write_tile(tile, second, apart, dense, first, last):
-    """Write the tiles as rows of the dense array and clear them."""
+def _write_tile(tile, dense, first, last):
+    """Write the tile as rows of the dense array and clear it."""
     size, count = len(dense), last - first
     most = tile.dtype.type(0)
     for bin_ in range(size):
         row, target = tile[bin_, :count], dense[bin_, first:last]
-        if apart:
-            more = second[bin_, :count]
-            for p in range(count):
-                row[p] += more[p]
         for p in range(count):
             target[p] = row[p]
             most = max(most, row[p])
     outside = 0
     for p in range(count):
-        outside += np.int64(tile[size, p]) + (np.int64(second[size, p]) if apart else 0)
+        outside += np.int64(tile[size, p])
     tile[:] = 0
-    second[:] = 0
     return outside, np.int64(most)

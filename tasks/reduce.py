@@ -259,14 +259,16 @@ def _plan(settings: ReduceSettings) -> PixelPlan:
     masks = np.zeros((len(settings.annuli), *shape), bool)
     for number, detector in enumerate(settings.annuli):
         masks[number] = detector.mask(shape, center)
-    rings = None
+    rings = about = None
     if radial is not None and radial.full:
         rings = radial_bins(shape, center, radial.width, radial.rings)
+        about = (*center, radial.width)
     return plan_pixels(
         shape,
         masks=masks,
         com_mask=annular_masks(shape, center, [(0.0, settings.radius)])[0],
         radial_bin=rings,
+        rings_about=about,
         dense_bin=_window(settings)[0],
         dense_size=settings.pixels,
     )
