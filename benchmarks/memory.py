@@ -121,7 +121,7 @@ def cost_of_steps(path: Path) -> dict[str, float]:
 
         return call
 
-    for name in ("take_fingerprint", "ingest_recording", "measure_bright_field_disk",
+    for name in ("ingest_recording", "measure_bright_field_disk",
                  "reduce_events", "calibrate_microscope", "make_halves",
                  "measure_resolution", "publish_results"):  # fmt: skip
         setattr(reprocess, name, timed(getattr(reprocess, name)))

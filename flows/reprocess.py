@@ -28,7 +28,7 @@ from tasks.fetch import fetch, is_remote
 from tasks.formats.companion import read_companion
 from tasks.formats.recording import RecordingError
 from tasks.frc import FrcSettings, Method, frc, make_halves
-from tasks.ingest import ReaderOptions, ingest
+from tasks.ingest import ReaderOptions, ingest, source_of
 from tasks.memory import Demand, demands, refuse_what_cannot_fit
 from tasks.reduce import ReduceSettings, reduce
 from tasks.ssb import SsbSettings, ssb
@@ -36,7 +36,6 @@ from tasks.step_copies import StepCopies
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store
 from tasks.store.publish import Manifest
-from tasks.store.source import Source, fingerprint
 
 ORDER = (
     "ingest", "disk", "reduce", "calibrate", "probe",
@@ -65,7 +64,6 @@ def recover_probe(
 
 
 fetch_recording = step(fetch)
-take_fingerprint = step(fingerprint)
 ingest_recording = step(ingest)
 measure_bright_field_disk = step(measure_disk)
 reduce_events = step(reduce)
@@ -139,8 +137,8 @@ def _reprocess(
     path = Path(dataset.path)
     if is_remote(dataset.path):
         path = fetch_recording(dataset.path, work / "recording")
-    source = take_fingerprint(path, work / "source.json")
-    add(ingest_recording(source, work, reader_options(dataset), client, "ingest" in force))
+    add(ingest_recording(path, work, reader_options(dataset), client, "ingest" in force))
+    source = source_of(path, work, steps[0][0])
     events = open_store(layout.event_store(work))
     check_companion(dataset, events)
     add(measure_bright_field_disk(work, steps[-1][0].identity, given, "disk" in force))
@@ -267,8 +265,7 @@ def ingest_file(
     """
     work = output / (name or name_of_recording(path))
     with cluster("local") as client, step_lines(console, quiet):
-        source: Source = fingerprint(path, work / "source.json")
-        manifest, reused = ingest(source, work, options, client)
+        manifest, reused = ingest(path, work, options, client)
     store = open_store(layout.event_store(work))
     return {
         "store": store.path,

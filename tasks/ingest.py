@@ -6,6 +6,7 @@ read the events again to know where the disk is and which positions to trust.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,36 @@ from tasks.formats.recording import Recording, RecordingError
 from tasks.memory import INGEST_PER_EVENT, MemoryPlanError, room_of_unit
 from tasks.store import events as store
 from tasks.store import layout
-from tasks.store.publish import Manifest, finished_unit, published, record_unit
-from tasks.store.source import Source, state_of
+from tasks.store.publish import (
+    Manifest,
+    finished_unit,
+    hash_of,
+    publish,
+    record_unit,
+    reusable,
+    step_identity,
+    written,
+)
+from tasks.store.source import (
+    Source,
+    files_of,
+    fingerprint,
+    hash_files,
+    recalled,
+    remember,
+    state_of,
+)
 from tasks.units import run_units
 
-VERSION = 4
+STEP, VERSION = "ingest", 4
 EVENTS_PER_SLAB = 8_000_000
 """32 MB of indices: some 0.1 s of work, and little memory on each worker."""
 NARROW_FRAME = 1 << 16
 """A frame of so many pixels or fewer has indices of 16 bits."""
+_CHANGED = (
+    "{}: the recording changed while it was read; is it still being written? Run the job again "
+    "when it is complete."
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,7 @@ class ReaderOptions:
 
 
 def ingest(
-    source: Source,
+    source: Source | Path,
     work: Path,
     options: ReaderOptions,
     client: Client | None = None,
@@ -72,8 +94,9 @@ def ingest(
 
     Parameters
     ----------
-    source : Source
-        The recording and its hash.
+    source : Source or Path
+        The recording and its hash; or the recording, which is hashed while it is read, unless a
+        store is there that may be of it. The hash is then remembered in ``work``.
     work : Path
         Folder of the dataset's event store and steps.
     options : ReaderOptions
@@ -95,15 +118,55 @@ def ingest(
     RecordingError
         If the file is not what a reader expects.
     """
-    return published(
-        layout.event_store(work),
-        step="ingest",
-        version=VERSION,
-        inputs={"recording": source.sha256},
+    folder, remembered = layout.event_store(work), layout.source(work)
+    if isinstance(source, Path) and (folder.exists() or recalled(source, remembered)):
+        source = fingerprint(source, remembered)
+    if isinstance(source, Source) and not force:
+        manifest = reusable(folder, _identity(source, options))
+        if manifest is not None:
+            return manifest, True
+    path = source if isinstance(source, Path) else Path(source.path)
+    state, hashed = state_of(path), [source] if isinstance(source, Source) else []
+
+    def write(aside: Path) -> dict[str, Any]:
+        recording, cuts, sha256 = _read(aside, path, hashed, options, client)
+        if not hashed:
+            hashed.append(remember(path, state, sha256, remembered))
+        if not (state_of(path) == state == (hashed[0].size, hashed[0].modified)):
+            raise RecordingError(_CHANGED.format(path))
+        return _seal(aside, recording, hashed[0], cuts)
+
+    # What is half-written is known by the file's state, for its hash may not be known yet.
+    begun = hash_of([str(path), *state, VERSION, options.parameters])
+    summary, hashes = written(folder, begun, write)
+    manifest = publish(
+        folder,
+        step=STEP,
+        identity=_identity(hashed[0], options),
+        inputs={"recording": hashed[0].sha256},
         parameters=options.parameters,
-        write=lambda aside: _write(aside, source, options, client),
-        force=force,
+        summary=summary,
+        known_hashes=hashes,
     )
+    return manifest, False
+
+
+def source_of(path: Path, work: Path, events: Manifest) -> Source:
+    """The recording of an event store as it was hashed for it.
+
+    Raises
+    ------
+    RecordingError
+        If it changed since then.
+    """
+    source = recalled(path, layout.source(work))
+    if source is None or source.sha256 != events.inputs["recording"]:
+        raise RecordingError(_CHANGED.format(path))
+    return source
+
+
+def _identity(source: Source, options: ReaderOptions) -> str:
+    return step_identity(STEP, VERSION, {"recording": source.sha256}, options.parameters)
 
 
 def slab_rows_for(recording: Recording, room: float = np.inf) -> int:
@@ -133,28 +196,30 @@ def slab_rows_for(recording: Recording, room: float = np.inf) -> int:
     return int(np.clip(events // per_row, 1, recording.scan_shape[0]))
 
 
-def _write(
-    aside: Path, source: Source, options: ReaderOptions, client: Client | None
-) -> dict[str, Any]:
-    recording = options.open(source.path)
+def _read(
+    aside: Path, path: Path, hashed: list[Source], options: ReaderOptions, client: Client | None
+) -> tuple[Recording, list[tuple[int, int]], str]:
+    """Read all slabs, and the hash beside them where it is not known; gives it with the cuts."""
+    recording = options.open(str(path))
     rows = _rows_begun(aside) or slab_rows_for(recording, room_of_unit(client))
     zarr.create_group(str(aside), overwrite=False) if not (aside / "zarr.json").exists() else None
     zarr.open_group(str(aside), mode="r+").attrs["slab_rows"] = rows
     cuts = [(first, min(first + rows, recording.scan_shape[0]))
             for first in range(0, recording.scan_shape[0], rows)]  # fmt: skip
     todo = [n for n in range(len(cuts)) if finished_unit(aside, _unit(n)) is None]
-    run_units(
-        "ingest",
-        _ingest_slab,
-        [(recording, str(aside), number, *cuts[number]) for number in todo],
-        client,
-    )
-    if state_of(Path(source.path)) != (source.size, source.modified):
-        raise RecordingError(
-            f"{source.path}: the recording changed while it was read; is it still being written? "
-            "Run the job again when it is complete."
-        )
-    return _seal(aside, recording, source, cuts, rows)
+    units: list[tuple[Any, ...]] = [
+        (_ingest_slab, recording, str(aside), number, *cuts[number]) for number in todo
+    ]
+    if hashed:
+        run_units("ingest", _call, units, client)
+        return recording, cuts, hashed[0].sha256
+    # First, for it is the longest: SHA-256 has no parts that could be taken side by side.
+    sha256, *_ = run_units("ingest", _call, [(hash_files, *files_of(path)), *units], client)
+    return recording, cuts, sha256
+
+
+def _call(function: Callable[..., Any], *unit: Any) -> Any:
+    return function(*unit)
 
 
 def _rows_begun(aside: Path) -> int | None:
@@ -198,7 +263,6 @@ def _seal(
     recording: Recording,
     source: Source,
     cuts: list[tuple[int, int]],
-    rows: int,
 ) -> dict[str, Any]:
     """Write the arrays of the whole scan from those of the slabs, and the store's attributes."""
     scan = recording.scan_shape
@@ -232,7 +296,6 @@ def _seal(
             "event_store_format": store.FORMAT,
             "scan_shape": list(scan),
             "detector_shape": list(recording.detector_shape),
-            "slab_rows": rows,
             "codec": store.CODEC,
             "events": facts["events"],
             "metadata": {

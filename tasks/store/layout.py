@@ -60,6 +60,11 @@ def event_store(work: Path) -> Path:
     return work / EVENTS
 
 
+def source(work: Path) -> Path:
+    """Fingerprint of the recording as it was when it was last hashed."""
+    return work / "source.json"
+
+
 def tuned(work: Path) -> Path:
     """Where the calibration stands that somebody tuned by eye."""
     return work / "tuned.json"

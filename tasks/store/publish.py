@@ -308,24 +308,25 @@ def published(
     identity = step_identity(step, version, inputs, parameters)
     if not force and (manifest := reusable(folder, identity)):
         return manifest, True
-    start = time.monotonic()
-    aside = begin(folder, identity)
+    summary, hashes = written(folder, identity, write)
+    manifest = publish(
+        folder, step=step, identity=identity, inputs=inputs, parameters=parameters,
+        summary=summary, known_hashes=hashes,
+    )  # fmt: skip
+    return manifest, False
+
+
+def written(
+    folder: Path, begun: str, write: Callable[[Path], Mapping[str, Any]]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Run a step into the folder aside, ``begun`` under a name; gives its summary and hashes."""
+    start, aside = time.monotonic(), begin(folder, begun)
     with devices_noted() as devices:
         facts = dict(write(aside))
-    summary = {"seconds": round(time.monotonic() - start, 3)} | facts
     hashes, earlier = _recorded(aside)
     # With those of the units that were done before the step was stopped and taken up again.
-    summary["devices"] = sorted(devices | earlier) or [device_name()]
-    manifest = publish(
-        folder,
-        step=step,
-        identity=identity,
-        inputs=inputs,
-        parameters=parameters,
-        summary=summary,
-        known_hashes=hashes,
-    )
-    return manifest, False
+    there = {"devices": sorted(devices | earlier) or [device_name()]}
+    return {"seconds": round(time.monotonic() - start, 3)} | facts | there, hashes
 
 
 def _recorded(aside: Path) -> tuple[dict[str, str], set[str]]:

@@ -65,22 +65,47 @@ def fingerprint(path: Path, remembered: Path) -> Source:
     OSError
         If it is not there or may not be read.
     """
-    size, modified = state_of(path)
+    if (last := recalled(path, remembered)) is not None:
+        return last
+    before = state_of(path)
+    return remember(path, before, hash_files(*files_of(path)), remembered)
+
+
+def recalled(path: Path, remembered: Path) -> Source | None:
+    """The last fingerprint, if the recording's size and time of change are those it had then."""
+    state = state_of(path)
     try:
         last = Source(**json.loads(remembered.read_text(encoding="utf-8")))
-        if (last.path, last.size, last.modified) == (str(path), size, modified):
-            return last
     except (OSError, ValueError, TypeError):
-        pass
-    files = _files(path)
-    if files == [path]:
-        digest = hash_file(path)
-    else:
-        folder = path if path.is_dir() else path.parent
-        digest = hash_of({os.path.relpath(file, folder): hash_file(file) for file in files})
-    source = Source(str(path), size, modified, digest)
+        return None
+    return last if (last.path, last.size, last.modified) == (str(path), *state) else None
+
+
+def remember(path: Path, state: State, sha256: str, remembered: Path) -> Source:
+    """Write down the hash of a recording, whose state was this before it was hashed."""
+    source = Source(str(path), *state, sha256)
     write_json(remembered, asdict(source))
     return source
+
+
+def files_of(path: Path) -> tuple[list[str], str | None]:
+    """All files of a recording, and the folder from which they are named; None for a single file.
+
+    Raises
+    ------
+    ValueError, OSError
+        As ``fingerprint``.
+    """
+    files = _files(path)
+    folder = path if path.is_dir() else path.parent
+    return [str(file) for file in files], None if files == [path] else str(folder)
+
+
+def hash_files(files: list[str], folder: str | None) -> str:
+    """SHA-256 of a recording's only file, or of the names and hashes of all its files."""
+    if folder is None:
+        return hash_file(Path(files[0]))
+    return hash_of({os.path.relpath(file, folder): hash_file(Path(file)) for file in files})
 
 
 def _files(path: Path) -> list[Path]:
