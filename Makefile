@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# A service account may have no home to write to; uv ends with an error where it cannot keep its cache.
+CACHE = $(or $(UV_CACHE_DIR),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME)/uv,$(HOME)/.cache/uv))
+NO_CACHE = $(shell mkdir -p "$(CACHE)" 2>/dev/null && test -w "$(CACHE)" || echo --no-cache)
 
 export PYTHONSAFEPATH = 1
 
@@ -16,7 +19,8 @@ $(READY): pyproject.toml constraints.txt
 	# By pip, which takes torch's CPU build where an index offers one; uv then leaves it as it is.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		-c constraints.txt torch
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet -c constraints.txt -e ".[dev]"
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install $(NO_CACHE) --quiet \
+		-c constraints.txt -e ".[dev]"
 	# Neither leaves bytecode; without it every start compiles for seconds what it imports.
 	-$(BIN)/python -m compileall -q -j 0 -x '/(torch|sympy|playwright|mypy|skimage)/' \
 		$(VENV)/lib >/dev/null 2>&1

@@ -19,9 +19,24 @@ from flows.cli_night import Request, console, mill, mill_arrivals, refuse, regis
 from flows.cli_probe import probe
 from flows.cli_simulate import simulate
 from flows.cli_train import train
+from flows.settings import PlaceError, keep_kernels
+
+
+class Told(typer.core.TyperGroup):
+    """Commands that end with a sentence where the file system refuses what they were asked."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            refuse(error)
+
 
 app = typer.Typer(
-    help="The overnight mill that turns 4D-STEM electron events into phase images.",
+    cls=Told,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -58,6 +73,16 @@ Watch = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
+@app.callback(help="The overnight mill that turns 4D-STEM electron events into phase images.")
+def start(context: typer.Context) -> None:
+    """Before any command: make sure that compiled kernels find a place."""
+    if context.invoked_subcommand != "doctor":  # which says where they would be
+        try:
+            keep_kernels()
+        except PlaceError as error:
+            refuse(error)
+
+
 @app.command()
 def run(
     job: Annotated[Path, typer.Argument(help="The job file (YAML).")],
@@ -82,7 +107,7 @@ def run(
         deadline = None if until is None else Deadline.at(until)
         checked = read_job(job, awaited=watch is not None)
     except JobError as error:
-        refuse(str(error), as_json)
+        refuse(error, as_json)
     except ValueError as error:
         refuse(f"--until: {error}", as_json)
     request = Request(force or [], not no_prefect, as_json, quiet, deadline)
@@ -166,7 +191,7 @@ def ingest(
     try:
         facts = ingest_file(path, output, options, console, quiet or as_json)
     except (ValueError, OSError, MemoryPlanError) as error:
-        refuse(str(error), as_json)
+        refuse(error, as_json)
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else facts["store"])
     if not as_json:
         console.print(facts_table(facts))
@@ -241,7 +266,7 @@ def explore(
             None if quiet or as_json else console,
         )  # fmt: skip
     except ExploreError as error:
-        refuse(str(error), as_json)
+        refuse(error, as_json)
 
 
 app.command()(export)

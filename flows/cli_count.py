@@ -73,6 +73,7 @@ def count(
     from flows.reprocess import ingest_file
     from tasks.array_files import ArrayFileError
     from tasks.export.export import ExportError, export
+    from tasks.files import why_unwritable
     from tasks.formats.recording import RecordingError
     from tasks.formats.sector_files import scan_files, scan_name
     from tasks.ingest import ReaderOptions
@@ -88,9 +89,14 @@ def count(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         refuse(f"{'.'.join(map(str, first['loc'])) or 'options'}: {first['msg']}", as_json)
-    if h5 is not None and ((h5.exists() and not overwrite) or h5.suffix != ".h5"):
-        why = "is there already; --overwrite replaces it" if h5.exists() else "needs the suffix .h5"
-        refuse(f"{h5}: {why}.", as_json)
+    if h5 is not None:
+        why = why_unwritable(h5)
+        if h5.exists() and not overwrite:
+            why = "is there already; --overwrite replaces it."
+        elif h5.suffix != ".h5":
+            why = "needs the suffix .h5."
+        if why is not None:
+            refuse(f"{h5}: {why}", as_json)
     try:
         if not path.exists() or not scan_files(path):
             raise RecordingError(
@@ -102,7 +108,7 @@ def count(
         if h5 is not None:
             facts["h5"] = export(Path(facts["store"]), h5, overwrite=overwrite)["path"]
     except (RecordingError, ArrayFileError, ExportError, MemoryPlanError, OSError) as error:
-        refuse(str(error), as_json)
+        refuse(error, as_json)
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else facts["store"])
     if not as_json:
         console.print(facts_table(facts))

@@ -45,7 +45,7 @@ def export(
     try:
         facts = write(source, target, take, overwrite)
     except (ExportError, OSError) as error:
-        refuse(str(error), as_json)
+        refuse(error, as_json)
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else facts["path"])
     if not as_json:
         console.print(facts_table(facts))

@@ -13,6 +13,7 @@ import typer
 from flows.deadline import Deadline
 from flows.progress import stderr_console
 from flows.stop import StoppedError, stoppable
+from tasks.files import in_words
 
 console = stderr_console()
 
@@ -29,8 +30,9 @@ class Request:
     until: Deadline | None = None
 
 
-def refuse(message: str, as_json: bool = False) -> NoReturn:
+def refuse(why: str | BaseException, as_json: bool = False) -> NoReturn:
     """Say why the request was wrong, and end with exit code 2."""
+    message = why if isinstance(why, str) else in_words(why)
     if as_json:
         typer.echo(json.dumps({"error": message}))
     console.print(message, markup=False, highlight=False, style="red")
@@ -92,7 +94,7 @@ def register(
     job: Path, name: str, pool: str, when: tuple[str | None, str, str | None], as_json: bool
 ) -> None:
     """Register a night with a Prefect server, and say where it stands."""
-    _set_prefect(as_json)
+    _settings_of_prefect(False, as_json)
     from flows.deploy import DeployError, Schedule, deploy
     from flows.job import JobError
 
@@ -105,7 +107,7 @@ def register(
         schedule = None if cron is None else Schedule(cron, timezone, until)
         made = deploy(job, name, pool, schedule)
     except (DeployError, JobError, ValueError) as error:
-        refuse(str(error), as_json)
+        refuse(error, as_json)
     if as_json:
         typer.echo(json.dumps(made, indent=1))
         return
@@ -125,25 +127,23 @@ def say(row: dict[str, Any]) -> None:
     )
 
 
-def _set_prefect(as_json: bool) -> None:
-    """Set Prefect's environment, before it is imported."""
-    from flows.settings import quiet_local_prefect
+def _settings_of_prefect(recorded: bool, as_json: bool) -> None:
+    """Set them, and say what becomes of the record; to be called before Prefect is imported."""
+    from flows.settings import PlaceError, quiet_local_prefect
 
     try:
-        quiet_local_prefect()
-    except OSError as error:
-        refuse(
-            f"{error.filename}: this folder for Prefect's record cannot be made "
-            f"({error.strerror}); set XDG_STATE_HOME to one that can be written",
-            as_json,
-        )
+        said = quiet_local_prefect()
+    except PlaceError as error:
+        refuse(error, as_json)
+    if said and recorded:
+        console.print(said, markup=False, highlight=False, style="yellow")
 
 
 def _night_runner(request: Request, processes: bool) -> Callable[..., dict[str, Any]]:
     """Load the mill, which takes seconds, while workers' processes and Prefect's server start."""
     from flows.fork_server import start_fork_server
 
-    _set_prefect(request.as_json)
+    _settings_of_prefect(request.prefect, request.as_json)
     if processes:
         start_fork_server()
     if request.prefect:
@@ -164,7 +164,7 @@ def _ending(as_json: bool) -> Iterator[None]:
     try:
         yield
     except (NightError, JobError) as error:
-        refuse(str(error), as_json)
+        refuse(error, as_json)
     except (StoppedError, KeyboardInterrupt) as error:
         number = error.number if isinstance(error, StoppedError) else signal.SIGINT
         console.print(

@@ -35,7 +35,7 @@ def probe(
     try:
         checked = read_job(job)
     except JobError as error:
-        refuse(str(error), as_json)
+        refuse(error, as_json)
     datasets = tuple(
         one.model_copy(update={"steps": tuple(dict.fromkeys((*one.steps, "probe")))})
         for one in checked.datasets

@@ -95,7 +95,8 @@ def simulate(
     try:
         summary = simulate_file(path, context.params, overwrite, job, console, quiet or as_json)
     except (ValueError, OSError) as error:
-        refuse(f"{path}: {error}", as_json)
+        named = isinstance(error, OSError) and error.filename is not None
+        refuse(error if named else f"{path}: {error}", as_json)
     if as_json:
         typer.echo(json.dumps(summary, indent=1, ensure_ascii=False))
     else:

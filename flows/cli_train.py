@@ -84,7 +84,8 @@ def train(
     try:
         card = train_file(path, settings, probe, console, quiet or as_json)
     except (ValueError, OSError) as error:
-        refuse(f"{path}: {error}", as_json)
+        named = isinstance(error, OSError) and error.filename is not None
+        refuse(error if named else f"{path}: {error}", as_json)
     if not card["page"]:  # another of several processes writes and speaks
         return
     if as_json:

@@ -1,5 +1,6 @@
 """A dataset's keys from its recording or a file beside it; what the job says itself always wins."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def completed(
     told = entry.get(KEY)
     if isinstance(told, str) and told:
         recording = Path(str(entry.get("path", "")))
-        full = (folder / Path(told.replace("{name}", recording.stem)).expanduser()).resolve()
+        beside = Path(told.replace("{name}", recording.stem)).expanduser()
+        full = Path(os.path.realpath(folder / beside))
         entry[KEY] = str(full)
         if refusal(str(full)) is None:  # else the check of all paths says so
             try:
@@ -77,7 +79,7 @@ def _from_recording(entry: dict[str, Any]) -> dict[str, Any]:
     path = entry.get("path")
     if all(name in entry for name in NEEDED) or not isinstance(path, str) or not path:
         return entry
-    if is_remote(path) or refusal(path) is not None or not Path(path).exists():
+    if is_remote(path) or refusal(path) is not None or not os.path.exists(path):
         return entry
     found = own_metadata(path)
     return entry if found is None else _filled(entry, found.keys, Path(path).name)

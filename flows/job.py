@@ -5,6 +5,7 @@ that nobody finds the second mistake after the first night.
 """
 
 import glob
+import os
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from flows.places import fault, lines_of, once, place_and_message, repeated_keys
 from flows.roots import escaped_paths, masks_of
 from tasks.array_files import ArrayFileError, read_positions, read_probe, read_reference
 from tasks.fetch import is_remote
+from tasks.files import why_unreadable
 from tasks.masks import MaskError, read_mask
 from tasks.patterns import PatternError, check_side
 
@@ -62,6 +64,8 @@ def read_job(path: str | Path, awaited: bool = False) -> Job:
         With everything that is wrong in it.
     """
     file = Path(path)
+    if (why := why_unreadable(file)) is not None:
+        raise JobError(str(path), [f"the file cannot be read: {why}"])
     try:
         text = file.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -145,7 +149,7 @@ def _with_full_paths(job: Job, folder: Path) -> Job:
     """The same job with the output and every mask as absolute paths."""
 
     def full(path: str) -> str:
-        return str((folder / Path(path).expanduser()).resolve())
+        return os.path.realpath(folder / Path(path).expanduser())
 
     def moved(one: Any) -> Any:
         if one is None or one.mask is None:
@@ -199,11 +203,15 @@ def _expanded(
         yield {"name": name_of_recording(path)} | entry
         return
     full = str(folder / Path(path).expanduser())
-    found = [full] if Path(full).exists() else sorted(glob.glob(full, recursive=True))
+    found = [full] if os.path.exists(full) else sorted(glob.glob(full, recursive=True))
     if not found and awaited:
         return
     if not found:
-        faults.append(fault(lines, ("datasets", number, "path"), f"no such file: {full}"))
+        faults.append(
+            fault(
+                lines, ("datasets", number, "path"), f"{full}: {why_unreadable(full, folders=True)}"
+            )
+        )
         found = [full]  # its other keys are checked all the same
     if len(found) > 1 and entry.get("name"):
         faults.append(
@@ -282,8 +290,9 @@ def _array_files(dataset: Dataset, at: tuple, lines: dict[tuple, int]) -> list[s
     if deep and find_spec("torch") is None:
         text = f"the step {deep[0]} needs torch; install phasemill[deep]"
         faults.append(fault(lines, (*at, "steps"), text))
-    if dataset.cnn.network is not None and not Path(dataset.cnn.network).is_file():
-        text = f"no such file: {dataset.cnn.network}"
+    network = dataset.cnn.network
+    if network is not None and (why := why_unreadable(network)) is not None:
+        text = f"{network}: {why}"
         faults.append(fault(lines, (*at, "cnn", "network"), text))
     if dataset.probe == "vacuum" and dataset.vacuum is None:
         text = "the dataset has no vacuum; give 'vacuum: auto' or its window as well"

@@ -22,6 +22,7 @@ from flows.progress import StepLines, step_lines
 from flows.reprocess import ORDER, redone, reprocess
 from flows.step import is_lost_record, recorded, unrecorded
 from flows.stop import stoppable
+from tasks.files import in_words
 from tasks.mirror import mirror
 from tasks.redact import redacted
 from tasks.report.night import write_night
@@ -223,7 +224,9 @@ def may_pass(error: Exception) -> bool:
     """Whether another try may succeed: the network, a scheduler or a disk, and not the data."""
     if isinstance(error, LostSchedulerError | ClusterError | CommClosedError | TimeoutError):
         return True
-    return isinstance(error, OSError) and error.errno not in LASTING
+    return isinstance(error, OSError) and not (
+        isinstance(error, FileNotFoundError) or error.errno in LASTING
+    )
 
 
 def _row(dataset: Dataset, status: str, reason: str, seconds: float) -> dict[str, Any]:
@@ -239,7 +242,7 @@ def _row(dataset: Dataset, status: str, reason: str, seconds: float) -> dict[str
 
 def _reason(error: Exception, recording: str, log: Path) -> str:
     """Why a dataset failed, in one sentence that names its recording."""
-    reason = str(error)
+    reason = in_words(error)
     if not reason or not isinstance(error, ValueError | OSError | RuntimeError):
         reason = f"{type(error).__name__}: {error} (details in {log})"
     return redacted(reason if recording in reason else f"{recording}: {reason}")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from flows.progress import step_lines
 from models.aberrations import NAMES, Aberrations
+from tasks.files import why_unwritable
 from tasks.simulate import simulate
 from tasks.simulation import Simulation, SimulationError
 from tasks.units import report
@@ -51,6 +52,8 @@ def simulate_file(
             raise SimulationError(
                 f"{what} is there already and was left as it is; give another name, or --overwrite"
             )
+        if one is not None and (why := why_unwritable(one)) is not None:
+            raise SimulationError(f"{what} cannot be written: {why}")
     with step_lines(console, quiet):
         summary = simulate(settings, path, lambda done, rows: report("simulate", done, rows))
     if job is not None:

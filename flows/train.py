@@ -12,6 +12,7 @@ from rich.console import Console
 
 from flows.progress import step_lines
 from models.training import State
+from tasks.files import why_unreadable, why_unwritable
 from tasks.train import TrainError, TrainSettings, train_to_file
 from tasks.units import report
 
@@ -47,6 +48,8 @@ def train_file(
         given["probe"] = read_probe(probe)
     if path.suffix != ".safetensors":
         raise TrainError("the network's file must end with .safetensors")
+    if (why := why_unwritable(path)) is not None:
+        raise TrainError(why)
 
     def say(state: State) -> None:
         mark = state.marks[-1]
@@ -91,6 +94,8 @@ def read_probe(path: Path) -> np.ndarray:
     TrainError
         If the file holds something else.
     """
+    if (why := why_unreadable(path)) is not None:
+        raise TrainError(f"{path}: {why}")
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:

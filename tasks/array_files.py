@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpu_kernels.row_fft import SIDES
+from tasks.files import why_unreadable
 
 MOST_BYTES = 1 << 30
 OFF_CENTRE, COMPACT = 1 / 8, 0.3
@@ -177,6 +178,8 @@ def _refuse_off_centre(path: str, probe: np.ndarray) -> None:
 
 
 def _load(path: str) -> np.ndarray:
+    if (why := why_unreadable(path)) is not None:
+        raise ArrayFileError(f"{path}: {why}")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:

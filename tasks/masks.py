@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from tasks.files import why_unreadable
+
 NPY = b"\x93NUMPY"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_PIXELS = 1 << 28
@@ -102,6 +104,8 @@ def check_shape(path: str, mask: np.ndarray, shape: tuple[int, int]) -> None:
 
 
 def _image(path: str) -> np.ndarray:
+    if (why := why_unreadable(path)) is not None:
+        raise MaskError(f"{path}: {why}")
     try:
         with open(path, "rb") as file:
             head = file.read(8)

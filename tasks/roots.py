@@ -14,13 +14,13 @@ ROOTS = "PHASEMILL_ROOTS"
 
 def roots() -> list[Path]:
     """The folders, links followed; none where any path will do."""
-    return [Path(root).resolve() for root in os.environ.get(ROOTS, "").split(":") if root]
+    return [Path(os.path.realpath(root)) for root in os.environ.get(ROOTS, "").split(":") if root]
 
 
 def refusal(path: str) -> str | None:
     """Why a path may not be used, None where it may."""
     allowed = roots()
-    inside = any(Path(path).resolve().is_relative_to(root) for root in allowed)
+    inside = any(Path(os.path.realpath(path)).is_relative_to(root) for root in allowed)
     if not allowed or (inside and not is_remote(path)):
         return None
     named = ", ".join(map(str, allowed))

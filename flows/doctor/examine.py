@@ -1,5 +1,6 @@
 """All checks, one after the other."""
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
@@ -28,7 +29,7 @@ def examine(output: Path) -> list[Finding]:
         At least one for each check. A check that itself fails is a finding too.
     """
     output = output.absolute()
-    standing = next(p for p in [output, *output.parents] if p.exists())
+    standing = next(p for p in [output, *output.parents] if os.path.exists(p))
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("versions", versions),
         ("names", names),

@@ -12,8 +12,7 @@ import h5py
 import numpy as np
 
 from flows.doctor.finding import Finding
-from flows.doctor.software import ROOT
-from flows.settings import state_folder
+from flows.settings import can_write, kernel_caches, state_folder
 
 ENOUGH_DISK = 20 << 30
 ENOUGH_INODES = 100_000
@@ -41,7 +40,7 @@ def output_folder(standing: Path) -> Iterator[Finding]:
         yield Finding(
             "output",
             "bad",
-            f"{standing} cannot be written: {error}",
+            f"{standing} cannot be written ({error.strerror or error})",
             "give this user the right to write there, mend what the error names, or choose "
             "another `output` in the job",
         )
@@ -73,19 +72,17 @@ def disk(standing: Path) -> Iterator[Finding]:
 
 
 def kernel_cache() -> Iterator[Finding]:
-    """A folder where compiled kernels are kept; without one, no kernel starts."""
-    asked = os.environ.get("NUMBA_CACHE_DIR")
-    beside = ROOT / "gpu_kernels" / "__pycache__"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "numba"
-    for folder in [Path(asked)] if asked else [beside, home]:
-        if _can_write(folder):
+    """A folder where compiled kernels are kept from one run to the next."""
+    folders = kernel_caches()
+    for folder in folders:
+        if can_write(folder):
             yield Finding("kernel cache", "ok", f"compiled kernels are kept in {folder}")
             return
     yield Finding(
         "kernel cache",
-        "bad",
-        f"{asked or f'{beside} and {home}'} cannot be written: numba has no place for compiled "
-        "kernels",
+        "warn",
+        f"{' and '.join(map(str, folders))} cannot be written: each run compiles its kernels anew, "
+        "which takes a minute",
         "export NUMBA_CACHE_DIR=<a folder of your own>",
     )
 
@@ -94,8 +91,8 @@ def state() -> Iterator[Finding]:
     """The folder of what is remembered, where Prefect keeps its database."""
     home = os.environ.get("PREFECT_HOME")
     folder = Path(home) if home else state_folder()
-    standing = next(p for p in [folder, *folder.absolute().parents] if p.exists())
     try:
+        standing = next(p for p in [folder, *folder.absolute().parents] if os.path.exists(p))
         with (
             tempfile.TemporaryDirectory(dir=standing) as place,
             closing(sqlite3.connect(Path(place) / "probe.db", timeout=1)) as database,
@@ -106,8 +103,9 @@ def state() -> Iterator[Finding]:
     except OSError as error:
         yield Finding(
             "state folder",
-            "bad",
-            f"{folder} cannot be written: {error}",
+            "bad" if home else "warn",
+            f"{folder} cannot be written ({error.strerror or error})"
+            + ("" if home else ": Prefect's record of a night goes with its run"),
             "set XDG_STATE_HOME (or PREFECT_HOME, if that is set) to a folder of your own",
         )
     except sqlite3.Error as error:
@@ -133,12 +131,3 @@ def _published(folder: Path) -> None:
     aside.rename(folder / "place")
     if not (folder / "place" / "x").is_file():
         raise OSError("a renamed folder is not there")
-
-
-def _can_write(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False

@@ -17,6 +17,7 @@ from models.geometry import Geometry
 from tasks.calibrate import read_calibration
 from tasks.calibration.tuned import read_tuned
 from tasks.disk import fit_store_disk
+from tasks.files import in_words
 from tasks.ingest import ReaderOptions
 from tasks.memory import MemoryPlanError
 from tasks.store import layout
@@ -98,7 +99,7 @@ def open_target(
         store = open_store(layout.event_store(work))
         return _opened(store, work, numbers, entry, job)
     except (ValueError, OSError, MemoryPlanError) as error:
-        raise ExploreError(str(error)) from error
+        raise ExploreError(in_words(error)) from error
 
 
 def _entry(job: Path, dataset: str | None, path: Path) -> tuple[Dataset, Path]:

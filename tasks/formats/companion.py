@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rsciio import IO_PLUGINS
 
+from tasks.files import why_unreadable
 from tasks.formats.hdf5 import first_line
 from tasks.formats.recording import RecordingError, times
 from tasks.roots import refuse_links_out
@@ -123,8 +124,8 @@ def readable_signals(path: str) -> list[dict[str, Any]]:
         for plugin in IO_PLUGINS
         if plugin["name"] in READERS and suffix in map(str.lower, plugin["file_extensions"])
     ]
-    if not Path(path).is_file():
-        raise RecordingError(f"{path}: there is no such file")
+    if (why := why_unreadable(path)) is not None:
+        raise RecordingError(f"{path}: {why}")
     if not readers:
         raise RecordingError(
             f"{path}: no file with the suffix .{suffix} is read as metadata; .dm4, .dm3, .emd, "

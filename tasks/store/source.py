@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tasks.files import why_unreadable
 from tasks.formats.linked import linked_files
 from tasks.formats.raw_csr import array_files, is_raw_csr
 from tasks.formats.sector_files import scan_files
@@ -109,10 +110,8 @@ def hash_files(files: list[str], folder: str | None) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file.")
-    if not (path.is_file() or path.is_dir()):
-        raise ValueError(f"{path}: this is no regular file.")
+    if (why := why_unreadable(path, folders=True)) is not None:
+        raise (ValueError if os.path.exists(path) else FileNotFoundError)(f"{path}: {why}")
     if raw := scan_files(path):
         return raw
     if path.is_file() and is_raw_csr(str(path)):

@@ -60,7 +60,7 @@ def test_counted_scan_is_a_store_and_a_file_that_is_read_again(raw, tmp_path, mo
     ("told", "says"),
     [
         (["nowhere"], "no raw sector files"),
-        (["{raw}", "--dark", "none.npy"], "none.npy: cannot be read"),
+        (["{raw}", "--dark", "none.npy"], "none.npy: there is no such file"),
         (["{raw}", "--layout", "3"], "layout: Input should be 4 or 5"),
         (["{raw}", *KNOWN, "--xray-threshold", "20"], "30 is not below xray_threshold 20"),
         (["{raw}", "--h5", "scan.zarr"], "needs the suffix .h5"),
@@ -96,5 +96,5 @@ def test_job_with_a_reference_that_is_none_is_refused(raw, tmp_path, monkeypatch
         check_job({"output": str(raw / "out"), "datasets": [entry]}, "job", tmp_path)
     text = str(refused.value)
     assert "a reference is one image of numbers" in text
-    assert "gone.npy: cannot be read" in text
+    assert "gone.npy: there is no such file" in text
     assert "dark.npy is outside of the folders that jobs may use" in text

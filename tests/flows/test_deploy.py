@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -193,12 +192,3 @@ def test_server_that_is_not_there_and_no_schedule_are_named(
     answer = CliRunner().invoke(app, ["deploy", str(tmp_path / "j.yaml"), "--json", *arguments])
     assert answer.exit_code == 2, answer.output
     assert words in json.loads(answer.stdout)["error"]
-
-
-def test_folder_that_cannot_be_made_is_named(monkeypatch, tmp_path):
-    (tmp_path / "file").touch()
-    monkeypatch.delenv("PREFECT_HOME", raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    run = CliRunner().invoke(app, ["deploy", "night.yaml", "--json"])
-    assert run.exit_code == 2
-    assert re.search(r"file/phasemill\S*: this folder .* cannot be made", run.stdout)

@@ -37,7 +37,7 @@ BAD = {
     "step not a number": (GOOD.replace("0.3", ".nan"), r"line 5: .*"),
     "no step": (GOOD.replace("    scan_step_angstrom: 0.3\n", ""), r"scan_step_angstrom missing"),
     "no energy": (GOOD.replace("voltage_kv: 80, ", ""), r"line 4: .*voltage_kv missing"),
-    "no file": (GOOD.replace("a.h5", "b.h5"), r"line 4: .*no such file: .*b\.h5"),
+    "no file": (GOOD.replace("a.h5", "b.h5"), r"line 4: .*b\.h5: there is no such file"),
     "empty glob": (GOOD.replace("a.h5", "'*.mib'"), r"line 4: .*no such file"),
     "no path": (GOOD.replace("path: a.h5", "name: x"), r"line 4: .*path: this key is missing"),
     "no datasets": ("output: out\n", r"datasets: this key is missing"),
@@ -64,7 +64,7 @@ BAD = {
     ),
     "empty window of ePIE": (entry("epie: {window: [4, 4, 0, 9]}"), r"line 6: .*is empty"),
     "unknown method of ePIE": (entry("epie: {method: rpie}"), r"line 6: .*'rpie'"),
-    "no probe file": (entry("probe: lost.npy"), r"line 6: .*probe: .*lost\.npy: cannot be read"),
+    "no probe file": (entry("probe: lost.npy"), r"line 6: .*lost\.npy: there is no such file"),
     "probe that is a recording": (entry("probe: a.h5"), r"line 6: .*a\.h5: this is no .npy file"),
     "no vacuum for the probe": (entry("probe: vacuum"), r"line 6: .*no vacuum"),
     "positions that are a recording": (
@@ -121,12 +121,12 @@ BAD = {
     ),
     "mask that is not there": (
         entry("detectors: [{name: a, mask: none.npy}]"),
-        r"line 6: .*mask: .*none.npy: cannot be read: No such file",
+        r"line 6: .*mask: .*none.npy: there is no such file",
     ),
     "mask that is none": (entry("detectors: [{name: a, mask: a.h5}]"), r"line 6: .*begins with"),
     "mask in the defaults": (
         GOOD.replace("25}", "25, detectors: [{name: a, mask: none.npy}]}"),
-        r"line 2: datasets.0.detectors.0.mask: .*No such file",
+        r"line 2: datasets.0.detectors.0.mask: .*no such file",
     ),
     "region of nothing": (entry("regions: [{name: a}]"), r"line 6: .*either window"),
     "region of both": (
@@ -209,7 +209,7 @@ def test_all_mistakes_are_named_at_once(tmp_path):
 
 
 def test_missing_job_file_is_named(tmp_path):
-    with pytest.raises(JobError, match="cannot be read: No such file"):
+    with pytest.raises(JobError, match="cannot be read: there is no such file"):
         read_job(tmp_path / "none.yaml")
 
 

@@ -34,7 +34,7 @@ def test_requests_that_cannot_be_met_end_with_code_2(tmp_path):
     np.save(tmp_path / "real.npy", np.ones((32, 32)))
     for arguments, said in (
         (["net.weights"], "must end with .safetensors"),
-        (["net.safetensors", "--probe", str(tmp_path / "none.npy")], "cannot be read"),
+        (["net.safetensors", "--probe", str(tmp_path / "none.npy")], "there is no such file"),
         (["net.safetensors", "--probe", str(tmp_path / "real.npy")], "square complex probe"),
         (["net.safetensors", "--network", "unet"], "made for one probe"),
     ):

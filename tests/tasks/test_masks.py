@@ -34,7 +34,7 @@ def test_array_that_is_no_mask_is_refused(tmp_path, case):
 
 
 BAD_FILES = {
-    "absent": (None, "cannot be read: No such file"),
+    "absent": (None, "there is no such file"),
     "no bytes": (b"", "begins with b''"),
     "text": (b"hello world", r"is an \.npy or TIFF file"),
     "npy cut short": (b"\x93NUMPY\x01\x00v\x00{'descr'", "cannot be read"),

@@ -29,12 +29,12 @@ def test_more_than_ten_things_are_looked_at_and_each_trouble_has_its_cure(sound)
 
 def test_exit_code_and_json_tell_of_what_will_not_work(sound, monkeypatch):
     (sound / "file").touch()
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(sound / "file"))
+    monkeypatch.setenv("PREFECT_HOME", str(sound / "file"))
     answer = CliRunner().invoke(cli.app, ["doctor", "--output", str(sound), "--json"])
     assert answer.exit_code == 1
     rows = json.loads(answer.stdout)
     (row,) = [row for row in rows if row["level"] == "bad"]
-    assert row["check"] == "kernel cache"
+    assert row["check"] == "state folder"
 
 
 def test_words_in_brackets_are_shown_as_they_are(sound, monkeypatch):

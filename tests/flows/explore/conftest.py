@@ -1,8 +1,7 @@
-"""A browser without a window, and the explorer as its own process."""
+"""The explorer as its own process, and a page of it in a browser."""
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -79,18 +78,6 @@ def _explorer(*arguments):
         _, errors = process.communicate(timeout=180)
     assert not errors, errors
     assert process.returncode == 0
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no chromium on this machine")
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass
