@@ -38,9 +38,10 @@ import numpy as np
 import tifffile
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("zarr 3", "zarr 2")
+FOLDERS = ("zarr 3", "zarr 2", "raw_csr")
 """Formats that are folders: their files are damaged as if they were one after another."""
-ZARR_WORDS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+WORDS = ("zarr.json", ".zarray", ".zattrs", ".zgroup", "scan.toml")
+"""Files of such folders that hold no counts and no pixels."""
 HANG = 60.0
 """Seconds for one file on a busy machine."""
 ROOM = 2 << 30
@@ -209,7 +210,8 @@ def _read(path: Path, options: dict) -> Read:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        recording = open_recording(path, **options)
+        table = path / "scan.toml"
+        recording = open_recording(table if path.suffix == ".csr" else path, **options)
         block = recording.read_rows(0, recording.scan_shape[0])
     assert block.indptr[-1] == block.indices.size
     assert (np.diff(block.indptr) >= 0).all()
@@ -224,7 +226,7 @@ def _payload(name: str, path: Path, good: bytes) -> list[tuple[int, int]]:
     if path.is_dir():
         ends = np.cumsum([file.stat().st_size for file in _files(path)]).tolist()
         spans = zip(_files(path), [0, *ends[:-1]], ends, strict=True)
-        return [(first, last) for file, first, last in spans if file.name not in ZARR_WORDS]
+        return [(first, last) for file, first, last in spans if file.name not in WORDS]
     if name == "npy":
         return [(good.index(b"\n") + 1, len(good))]
     if name == "block":
@@ -268,6 +270,11 @@ def _made(name: str, folder: Path) -> tuple[Any, Path, dict]:
     hostile, conftest = _module("test_hostile"), _module("conftest")
     write_counted = conftest.write_counted.__wrapped__(folder)
     with contextlib.redirect_stdout(sys.stderr):
+        if name == "raw_csr":
+            path, maker = folder / "a.csr", hostile.makers("test_raw_csr")
+            path.mkdir()
+            maker.write(path, maker.dense())
+            return hostile, path, {}
         make = hostile.dense(name, "a.zarr") if name in FOLDERS else hostile.FORMATS[name]
         path, options = make(folder, write_counted)
     return hostile, path, options

@@ -208,7 +208,7 @@ def _files(path: str, told: dict[str, Any]) -> tuple[tuple[str, str], ...]:
             raise RecordingError(f"{path}: {name}_file {file!r} leaves the folder of this file.")
         try:
             dtype = np.dtype(kind)
-        except TypeError as error:
+        except (TypeError, ValueError, SyntaxError) as error:
             raise RecordingError(f"{path}: {name}_dtype {kind!r} is no type.") from error
         if dtype.kind not in ("uif" if name == "data" else "ui"):
             raise RecordingError(f"{path}: {name}_dtype {kind!r} holds no whole numbers.")

@@ -125,6 +125,8 @@ def test_values_that_are_no_counts_are_refused_with_their_place(tmp_path):
     [
         ("indptr.raw", "../indptr.raw", "leaves the folder"),
         ('"<u4"', '"O"', "holds no whole numbers"),
+        ('"<u4"', '"<,4"', "'<,4' is no type"),
+        ('"<u4"', '"u9"', "'u9' is no type"),
         ("[3, 4]", "[3, 0]", "one or two sizes are needed"),
         ("[raw_csr]", "[other]", "needs indptr_file"),
         ("[params]", "[params", "cannot be read as TOML"),
