@@ -45,6 +45,14 @@ def train(
     images: Annotated[
         Path | None, typer.Option(help="A folder or Zarr array of pictures to learn from besides.")
     ] = None,
+    photographs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A library whose photographs are learnt from: scikit-image, matplotlib (public "
+            "domain) or scikit-learn (CC BY); can be given again.",
+            show_default="scikit-image",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides all.", show_default="0")] = None,
     paper: Annotated[
         bool, typer.Option("--paper", help="The recipe of Chang et al.: SGD, dropout, batch 16.")
@@ -76,6 +84,7 @@ def train(
         "learning_rate": learning_rate,
         "patience": patience,
         "images": None if images is None else str(images),
+        "photographs": tuple(photographs) if photographs else None,
         "seed": seed,
         "paper": paper,
         "half": half,

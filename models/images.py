@@ -1,25 +1,35 @@
 """Pictures to learn from: any picture's crop, turned and stretched, is a phase that could be.
 
-Photographs come from libraries that carry them under a clear licence and are read from there;
-procedural ones are drawn; a user's own may be added. All lie in one atlas, and crops are taken from
-it without end: each at a random place, turned, zoomed, mirrored, and stretched to a random range of
-phases, which no two are likely to share.
+Photographs come from libraries that carry them under a clear licence and are read from there, by
+the choice of who trains and not by what happens to be installed; procedural ones are drawn; a
+user's own may be added. All lie in one atlas, and crops are taken from it without end: each at a
+random place, turned, zoomed, mirrored, and stretched to a random range of phases, which no two are
+likely to share.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from numba import njit
 
 from models.procedural import procedural_images
 
-TRAINING_PHOTOGRAPHS = (
+PHOTOGRAPHS = {
+    "scikit-image": (
     "astronaut", "camera", "cell", "chelsea", "clock", "coins", "grass", "gravel", "horse",
     "hubble_deep_field", "immunohistochemistry", "retina", "rocket", "text",
-)  # fmt: skip
-"""In the public domain, or with no known restriction, as scikit-image states."""
+    ),
+    "matplotlib": ("grace_hopper.jpg",),
+    "scikit-learn": ("china.jpg", "flower.jpg"),
+}  # fmt: skip
+"""By the library that carries them. Those of scikit-image are in the public domain or have no known
+restriction, as it states; that of Matplotlib is an official portrait of the US Navy and so in the
+public domain; those of scikit-learn are CC BY 2.0, their authors named beside them."""
+USUAL_PHOTOGRAPHS = ("scikit-image",)
+"""Libraries that are taken from unless others are asked for: what is installed decides nothing."""
 HELD_OUT_PHOTOGRAPHS = ("coffee", "brick")
 """Never trained on: what networks are validated with."""
 LONGEST_SIDE = 512
@@ -107,7 +117,12 @@ class Atlas:
         )
 
 
-def training_atlas(seed: int, own: Sequence[np.ndarray] = (), procedural: int = 48) -> Atlas:
+def training_atlas(
+    seed: int,
+    own: Sequence[np.ndarray] = (),
+    procedural: int = 48,
+    photographs: Sequence[str] = USUAL_PHOTOGRAPHS,
+) -> Atlas:
     """Pictures to train with.
 
     Parameters
@@ -118,9 +133,42 @@ def training_atlas(seed: int, own: Sequence[np.ndarray] = (), procedural: int = 
         The user's pictures, grey.
     procedural : int
         How many to draw.
+    photographs : sequence of str
+        Libraries whose photographs are taken: keys of ``PHOTOGRAPHS``.
+
+    Raises
+    ------
+    ValueError
+        If a library is not known, named twice, or not installed.
     """
+    check_photographs(photographs)
     drawn = procedural_images(procedural, np.random.default_rng([seed, 1]))
-    return Atlas.of([*own, *drawn, *map(photograph, TRAINING_PHOTOGRAPHS)])
+    taken = [photograph(name, library) for library in photographs for name in PHOTOGRAPHS[library]]
+    return Atlas.of([*own, *drawn, *taken])
+
+
+def check_photographs(libraries: Sequence[str]) -> dict[str, str]:
+    """Make sure that libraries have photographs and are here; their names and versions.
+
+    Raises
+    ------
+    ValueError
+        If a library is not known, named twice, or not installed.
+    """
+    found: dict[str, str] = {}
+    for library in libraries:
+        if library not in PHOTOGRAPHS or library in found:
+            raise ValueError(
+                f"photographs of '{library}': name each library once, of {', '.join(PHOTOGRAPHS)}"
+            )
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            raise ValueError(
+                f"photographs of '{library}': it is not installed; pip install {library}, or "
+                "leave it out"
+            ) from None
+    return found
 
 
 def held_out_atlas() -> Atlas:
@@ -129,11 +177,21 @@ def held_out_atlas() -> Atlas:
 
 
 @lru_cache
-def photograph(name: str) -> np.ndarray:
-    """A photograph that scikit-image carries, grey, as (rows, cols) float32."""
-    from skimage import data
+def photograph(name: str, library: str = "scikit-image") -> np.ndarray:
+    """A photograph that a library carries, grey, as (rows, cols) float32."""
+    if library == "scikit-image":
+        from skimage import data
 
-    return grey(getattr(data, name)())
+        return grey(getattr(data, name)())
+    if library == "scikit-learn":
+        from sklearn.datasets import load_sample_image
+
+        return grey(load_sample_image(name))
+    from matplotlib import cbook
+    from PIL import Image
+
+    with Image.open(str(cbook.get_sample_data(name, asfileobj=False))) as picture:
+        return grey(np.asarray(picture.convert("RGB")))
 
 
 def grey(picture: np.ndarray) -> np.ndarray:

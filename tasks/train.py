@@ -11,7 +11,13 @@ import numpy as np
 import torch
 
 from models.forward import unit_probe
-from models.images import Atlas, held_out_atlas, training_atlas
+from models.images import (
+    USUAL_PHOTOGRAPHS,
+    Atlas,
+    check_photographs,
+    held_out_atlas,
+    training_atlas,
+)
 from models.lessons import VALIDATION_SEED, Lessons, score
 from models.networks import LinearPatch, PatchNetwork
 from models.probe_family import AnyProbe, OneProbe
@@ -54,6 +60,8 @@ class TrainSettings:
     seed: int = 0
     images: str | None = None
     """A folder or Zarr array of pictures that are added to those that come along."""
+    photographs: tuple[str, ...] = USUAL_PHOTOGRAPHS
+    """Libraries whose photographs come along."""
     paper: bool = False
     """Train as Chang et al. did."""
     half: bool = False
@@ -217,7 +225,8 @@ def _lessons(settings: TrainSettings) -> tuple[Lessons, Lessons]:
     def of(atlas: Atlas) -> Lessons:
         return Lessons(atlas, probes, settings.doses, settings.seed)
 
-    return of(training_atlas(settings.seed, own)), of(held_out_atlas())
+    atlas = training_atlas(settings.seed, own, photographs=settings.photographs)
+    return of(atlas), of(held_out_atlas())
 
 
 def _ridge(
@@ -246,5 +255,6 @@ def _about(settings: TrainSettings, recipe: Recipe | None) -> dict[str, Any]:
         "seed": settings.seed,
         "start_sha256": None if settings.start is None else hash_file(Path(settings.start)),
         "images": Path(settings.images).name if settings.images else None,
+        "photographs": check_photographs(settings.photographs),
         "recipe": None if recipe is None else asdict(recipe),
     }

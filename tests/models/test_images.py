@@ -1,15 +1,19 @@
 """Crops without end: seeded, of the range that they were asked for, from every picture."""
 
+from importlib.metadata import PackageNotFoundError
+
 import numpy as np
 import pytest
 
 from models.images import (
     HELD_OUT_PHOTOGRAPHS,
-    TRAINING_PHOTOGRAPHS,
+    PHOTOGRAPHS,
     Atlas,
+    check_photographs,
     grey,
     held_out_atlas,
     photograph,
+    training_atlas,
 )
 from models.procedural import KINDS, procedural_images
 
@@ -56,11 +60,47 @@ def test_every_kind_of_drawing_has_something_on_it():
 
 
 def test_photographs_come_with_the_library_and_validation_has_its_own():
-    assert not set(TRAINING_PHOTOGRAPHS) & set(HELD_OUT_PHOTOGRAPHS)
+    assert not set(PHOTOGRAPHS["scikit-image"]) & set(HELD_OUT_PHOTOGRAPHS)
     picture = photograph("camera")
     assert picture.ndim == 2
     assert max(picture.shape) <= 512
     assert len(held_out_atlas().starts) >= len(HELD_OUT_PHOTOGRAPHS)
+
+
+@pytest.mark.parametrize("library", sorted(PHOTOGRAPHS))
+def test_every_library_gives_its_photographs(library):
+    pytest.importorskip(
+        {"scikit-learn": "sklearn", "scikit-image": "skimage"}.get(library, library)
+    )
+    for name in PHOTOGRAPHS[library]:
+        picture = photograph(name, library)
+        assert picture.ndim == 2
+        assert 255 < max(picture.shape) <= 512
+        assert picture.std() > 10 or name in ("horse", "cell", "logo")
+    alone = training_atlas(0, procedural=1, photographs=(library,))
+    assert len(alone.starts) > len(PHOTOGRAPHS[library])
+
+
+def test_photographs_are_those_asked_for_whatever_is_installed():
+    usual = training_atlas(0, procedural=1)
+    told = training_atlas(0, procedural=1, photographs=("scikit-image",))
+    np.testing.assert_array_equal(usual.pixels, told.pixels)
+    both = training_atlas(0, procedural=1, photographs=("scikit-image", "matplotlib"))
+    assert both.pixels.size > usual.pixels.size
+    assert set(check_photographs(("matplotlib",))) == {"matplotlib"}
+
+
+def test_photographs_of_a_library_that_is_not_there_are_refused(monkeypatch):
+    def absent(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("models.images.version", absent)
+    with pytest.raises(ValueError, match="'scikit-learn': it is not installed; pip install"):
+        training_atlas(0, photographs=("scikit-learn",))
+    monkeypatch.undo()
+    for wrong in (("holiday",), ("matplotlib", "matplotlib")):
+        with pytest.raises(ValueError, match="each library once, of scikit-image, matplotlib"):
+            training_atlas(0, photographs=wrong)
 
 
 def test_colours_become_grey_and_transparency_is_left_out():

@@ -35,6 +35,14 @@ def test_a_network_is_trained_written_and_carded(tmp_path):
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
+def test_the_card_names_the_libraries_of_the_photographs():
+    settings = TrainSettings(probe=focused_probe(), doses=(2e4, 2e4), steps=1)
+    usual = train_network(settings).card["photographs"]
+    assert list(usual) == ["scikit-image"]
+    told = replace(settings, photographs=("matplotlib", "scikit-image"))
+    assert train_network(told).card["photographs"].keys() == {"matplotlib", "scikit-image"}
+
+
 def test_an_interrupted_training_goes_on_from_its_checkpoint(tmp_path):
     settings = TrainSettings(probe=focused_probe(), doses=(2e4, 2e4), steps=4)
     whole = train_network(settings)
