@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def _reprocess(
     add(reduce_events(events.path, work, steps[0][0].identity, settings, client, "reduce" in force))
     reduced = steps[-1][0].identity
     judged = frc_settings(dataset)
-    halves = partial(make_halves, work, steps[0][0].identity, settings, judged, client)
+    halves = cache(partial(make_halves, work, steps[0][0].identity, settings, judged, client))
     beside = halves if "frc" in dataset.steps else None
     add(calibrate_microscope(work, reduced, settings, given, client, "calibrate" in force, beside))
     calibrated = steps[-1][0].identity
@@ -167,7 +167,7 @@ def _reprocess(
         made = {manifest.step: manifest.identity for manifest, _ in steps}
         made["calibrate"] = calibrated
         inputs = {name: made[name] for name in ("ingest", "reduce", "calibrate", *methods)}
-        add(measure_resolution(work, inputs, settings, judged, methods, client, "frc" in force))
+        add(measure_resolution(work, inputs, settings, judged, methods, halves, "frc" in force))
     job = dataset.model_dump(exclude={"priority"})
     gathered = results.gather(dataset.name, source, work, settings, job, steps, tuned)
     manifest, unchanged = publish_results(gathered, output, "results" in force)

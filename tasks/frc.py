@@ -70,7 +70,7 @@ def frc(
     reduced: ReduceSettings,
     settings: FrcSettings,
     methods: Mapping[str, Method],
-    client: Client | None = None,
+    halves: Callable[[], list[tuple[Manifest, bool]]],
     force: bool = False,
 ) -> tuple[Manifest, bool]:
     """Write the Fourier ring correlation of the halves of each image.
@@ -88,7 +88,9 @@ def frc(
         Seed and threshold.
     methods : mapping
         By the name of their step.
-    client, force
+    halves : callable
+        Gives what ``make_halves`` does, and has them made where they are not.
+    force : bool
         As for every step.
 
     Returns
@@ -101,22 +103,22 @@ def frc(
     """
 
     def write(aside: Path) -> dict[str, Any]:
+        made = halves()
         start = time.monotonic()
-        made = make_halves(work, inputs["ingest"], reduced, settings, client)
-        earlier = sum(manifest.seconds for manifest, reused in made if reused)
-        halves = [layout.half_folder(work, number) for number in (0, 1)]
-        for number, (half, (manifest, _)) in enumerate(zip(halves, made, strict=True)):
+        folders = [layout.half_folder(work, number) for number in (0, 1)]
+        for number, (half, (manifest, _)) in enumerate(zip(folders, made, strict=True)):
             for device in manifest.summary["devices"]:
                 note_device(device)
             with stage(f"frc, half {number + 1} of 2"):
                 _make_images(work, half, f"{inputs['calibrate']} {manifest.identity}", methods)
-        curves = _curves(work, halves, reduced, settings, methods)
+        curves = _curves(work, folders, reduced, settings, methods)
         write_zarr(curves, aside / CURVES)
-        shutil.rmtree(halves[0].parent)
+        shutil.rmtree(folders[0].parent)
+        seconds = sum(manifest.seconds for manifest, _ in made) + time.monotonic() - start
         images = curves.filter_by_attrs(kind="frc").data_vars.items()
         return {
             "resolution_angstrom": {str(n): c.attrs["resolution_angstrom"] for n, c in images},
-            "seconds": round(earlier + time.monotonic() - start, 3),
+            "seconds": round(seconds, 3),
         }
 
     return published(

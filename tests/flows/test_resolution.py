@@ -14,7 +14,7 @@ from flows.job import check_job
 from flows.overnight import run_night
 from flows.verify import verify_result
 from tasks.dpc import DpcSettings, dpc
-from tasks.frc import CURVES, FrcSettings, frc, read_curves
+from tasks.frc import CURVES, FrcSettings, frc, make_halves, read_curves
 from tasks.reduce import ReduceSettings
 from tasks.store import layout
 from tasks.store.events import write_array
@@ -143,7 +143,9 @@ def test_phase_on_a_grid_of_its_own_is_compared_by_its_own_pixels(noise, tmp_pat
 
     inputs = {"ingest": "i", "calibrate": "c", "cnn": "d"}
     reduced = ReduceSettings((20, 20), (9.6, 9.3), 7.0, (), 12)
-    frc(work, inputs, reduced, FrcSettings(virtual=False), {"cnn": network})
+    settings = FrcSettings(virtual=False)
+    halves = partial(make_halves, work, "i", reduced, settings)
+    frc(work, inputs, reduced, settings, {"cnn": network}, halves)
     curves = read_curves(work)
     assert set(judged(curves)) == {"cnn_phase"}
     assert float(curves.frequency_cnn[-1]) == pytest.approx(0.5 / 0.15, rel=0.02)
@@ -165,12 +167,14 @@ def test_killed_step_goes_on_and_gives_the_same_curves(noise, tmp_path):
 
     inputs = {"ingest": "i", "calibrate": "c", "dpc": "d"}
     reduced = ReduceSettings((20, 20), (9.6, 9.3), 7.0, (), 12)
-    arguments = (work, inputs, reduced, FrcSettings(virtual=False))
+    settings = FrcSettings(virtual=False)
+    arguments = (work, inputs, reduced, settings)
+    halves = partial(make_halves, work, "i", reduced, settings)
     with pytest.raises(KeyboardInterrupt):
-        frc(*arguments, {"dpc": failing})
+        frc(*arguments, {"dpc": failing}, halves)
     assert made == ["half-0", "half-1"]
     assert (layout.step_folder(work, "frc") / "manifest.json").exists()  # the old one still stands
-    frc(*arguments, {"dpc": partial(dpc, settings=DpcSettings())})
+    frc(*arguments, {"dpc": partial(dpc, settings=DpcSettings())}, halves)
     found = xr.open_zarr(layout.step_folder(work, "frc") / CURVES, chunks=None).load()
     assert "ssb_phase" not in found
     assert found.dpc_phase.shape == expected.dpc_phase.shape
