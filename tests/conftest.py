@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,15 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks run on one core: threads that wait for each other take a busy machine's minutes."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else None
+    if torch:
+        torch.set_num_threads(1)
+    yield
+    if torch:
+        torch.set_num_threads(threads)
