@@ -252,6 +252,16 @@ def _bytes(workers: WorkerOptions) -> int | None:
 @contextmanager
 def _existing(address: str) -> Iterator[Client]:
     try:
+        # A client that finds out by itself cannot be closed any more, and keeps the process.
+        keys = Security().get_connection_args("client").get("ssl_context")
+    except OSError as error:
+        raise ClusterError(f"keys for {address} cannot be read: {error}") from error
+    if address.startswith("tls:") and keys is None:
+        raise ClusterError(
+            f"{address} talks TLS, and this process has no keys for it; set "
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__TLS__CLIENT__CERT and …__TLS__CLIENT__KEY."
+        )
+    try:
         client = Client(address, set_as_default=False, timeout=CONNECT_WITHIN)
     except (OSError, TimeoutError) as error:
         raise ClusterError(

@@ -79,3 +79,20 @@ def test_night_goes_through_a_scheduler_that_talks_tls(keys, tmp_path):
         )  # fmt: skip
         assert night.returncode == 0, night.stdout + night.stderr + (tmp_path / "log").read_text()
     assert verify_result(tmp_path / "out")["status"] == "ok"
+
+
+@pytest.mark.timeout(120)
+def test_night_without_keys_says_so_and_ends(tmp_path):
+    (tmp_path / "scan.h5").touch()
+    known = {"voltage_kv": 80, "semiangle_mrad": 25, "scan_step_angstrom": 0.4}
+    job = {"output": "out", "cluster": "tls://127.0.0.1:9", "defaults": known,
+           "datasets": [{"path": "scan.h5"}]}  # fmt: skip
+    (tmp_path / "night.yaml").write_text(yaml.safe_dump(job))
+    without = {name: value for name, value in os.environ.items() if not name.startswith("DASK")}
+    night = subprocess.run(
+        [BIN / "phasemill", "run", tmp_path / "night.yaml", "--quiet", "--no-prefect"],
+        env=without | {"XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert night.returncode == 2
+    assert "talks TLS, and this process has no keys for it" in night.stderr
+    assert "Traceback" not in night.stderr
