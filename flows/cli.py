@@ -19,7 +19,7 @@ from flows.cli_night import Request, console, mill, mill_arrivals, refuse, regis
 from flows.cli_probe import probe
 from flows.cli_simulate import simulate
 from flows.cli_train import train
-from flows.settings import PlaceError, keep_kernels
+from flows.settings import PlaceError, find_caches
 
 
 class Told(typer.core.TyperGroup):
@@ -78,7 +78,7 @@ def start(context: typer.Context) -> None:
     """Before any command: make sure that compiled kernels find a place."""
     if context.invoked_subcommand != "doctor":  # which says where they would be
         try:
-            keep_kernels()
+            find_caches()
         except PlaceError as error:
             refuse(error)
 

@@ -1,4 +1,4 @@
-"""Settings of Prefect and of numba that a local run needs; made before either is imported.
+"""Settings of Prefect and of numba that a local run needs; Prefect's are made before its import.
 
 A local run starts no server that listens beyond localhost, sends nothing, and keeps Prefect's
 database under the user's own state folder. Whatever is already set in the environment wins. Whoever
@@ -42,10 +42,19 @@ def can_write(folder: Path) -> bool:
         return False
 
 
-def keep_kernels() -> None:
-    """Give numba a temporary cache where it has no other; without one, it compiles nothing."""
+def find_caches() -> None:
+    """Give numba and matplotlib temporary folders where they have no other.
+
+    Numba compiles nothing without one, and matplotlib warns at each start.
+    """
+    drawing = _of_user("XDG_CONFIG_HOME", ".config") / "matplotlib"
+    if not os.environ.get("MPLCONFIGDIR") and not can_write(drawing):
+        os.environ["MPLCONFIGDIR"] = str(_temporary() / "matplotlib")
     if not any(map(can_write, kernel_caches())):
         os.environ["NUMBA_CACHE_DIR"] = str(_temporary() / "numba")
+        from numba import config
+
+        config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]  # it reads its environment once
 
 
 def quiet_local_prefect() -> str:

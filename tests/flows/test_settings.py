@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numba
 import pytest
 
 from flows import settings
@@ -12,7 +13,7 @@ from flows import settings
 def no_folder(tmp_path, monkeypatch):
     """A place at which nobody, the administrator neither, can make a folder."""
     (tmp_path / "file").touch()
-    for name in ("PREFECT_HOME", "NUMBA_CACHE_DIR"):
+    for name in ("PREFECT_HOME", "NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "environ", dict(os.environ))  # what is set goes with the test
     return tmp_path / "file"
@@ -42,12 +43,15 @@ def test_folder_that_was_asked_for_and_cannot_be_written_is_refused(no_folder):
 def test_kernels_find_a_place_where_neither_installation_nor_home_takes_them(
     no_folder, monkeypatch
 ):
-    settings.keep_kernels()
+    settings.find_caches()
     assert "NUMBA_CACHE_DIR" not in os.environ
     monkeypatch.setattr(settings, "ROOT", no_folder)
-    os.environ["XDG_CACHE_HOME"] = str(no_folder)
-    settings.keep_kernels()
-    assert settings.can_write(Path(os.environ["NUMBA_CACHE_DIR"]))
+    os.environ |= dict.fromkeys(("XDG_CACHE_HOME", "XDG_CONFIG_HOME"), str(no_folder))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    settings.find_caches()
+    assert os.environ["NUMBA_CACHE_DIR"] == numba.config.CACHE_DIR
+    for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR"):
+        assert settings.can_write(Path(os.environ[name]))
 
 
 def test_a_user_without_home_has_no_folder_there(no_folder, monkeypatch):
