@@ -132,7 +132,8 @@ def _write_page(output: Path, rows: list[dict[str, Any]], console: Console) -> s
     try:
         return str(write_night(output, rows, datetime.now().astimezone()))
     except OSError as error:
-        console.print(f"{output}: the night's page cannot be written: {error}", markup=False)
+        why = in_words(error)
+        console.print(f"{output}: the night's page cannot be written: {why}", markup=False)
         return None
 
 

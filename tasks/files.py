@@ -71,6 +71,7 @@ def why_unwritable(path: str | Path) -> str | None:
 
 def in_words(error: BaseException) -> str:
     """What an error says, an operating system's one without its number."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error)
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    named = error.filename is not None
+    return f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error.strerror

@@ -111,7 +111,8 @@ def test_an_error_of_the_system_is_told_without_its_number(tmp_path):
     with pytest.raises(OSError, match="directory") as caught:
         (tmp_path / "none" / "x").open("w")
     assert in_words(caught.value) == f"{tmp_path / 'none' / 'x'}: No such file or directory"
-    assert in_words(ValueError("5 of 7")) == "5 of 7"
+    assert in_words(OSError(28, "No space left on device")) == "No space left on device"
+    assert in_words(OSError("5 of 7")) == in_words(ValueError("5 of 7")) == "5 of 7"
 
 
 def test_what_cannot_be_written_is_told_before_the_work(place):
