@@ -29,14 +29,28 @@ def s3_port(monkeypatch):
 
 
 def answers(port):
-    """Whether the server is up, not its door alone."""
+    """Whether the server is up, not its door alone: it takes an object and gives it back.
+
+    What it stores lies with a part of it that is there later than the one that is asked.
+    """
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10):
-            return True
+            pass
     except urllib.error.HTTPError as error:
         error.close()
-        return error.code < 500
+        if error.code >= 500:
+            return False
     except OSError:
+        return False
+    s3fs, broken = pytest.importorskip("s3fs"), pytest.importorskip("botocore.exceptions")
+    # With a client of its own, because those of the tests remember what they have seen.
+    files = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+    try:
+        files.makedirs("trial", exist_ok=True)
+        files.pipe_file(f"trial/{time.monotonic_ns()}", b"stored")
+        # Those of earlier starts too.
+        return all(files.cat_file(name) == b"stored" for name in files.ls("trial"))
+    except (OSError, broken.ClientError, broken.BotoCoreError):
         return False
 
 
