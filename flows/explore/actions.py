@@ -12,6 +12,7 @@ import numpy as np
 from bokeh.layouts import column, row
 from bokeh.models import Button, CustomJS, Select, TextInput
 
+from flows.explore import latest
 from flows.explore.opening import ExploreError
 from flows.explore.saving import entry_of, save_to_job, save_to_store, tuned_values
 from tasks.explore.auto import fit
@@ -85,13 +86,16 @@ class Actions:
         self.page.progress.text = f"{what} …"
 
         def run() -> None:
-            try:
-                finish = work()
-            except Exception as error:  # whatever it is, the page says it and goes on
-                text = str(error) or f"{what} failed: {type(error).__name__}"
+            with latest.work.piece() as begun:
+                if not begun:
+                    return
+                try:
+                    finish = work()
+                except Exception as error:  # whatever it is, the page says it and goes on
+                    text = str(error) or f"{what} failed: {type(error).__name__}"
 
-                def finish() -> None:
-                    self.page.complain(text)
+                    def finish() -> None:
+                        self.page.complain(text)
 
             def end() -> None:
                 self._working = False

@@ -10,8 +10,12 @@ import typer
 from rich.console import Console
 
 from flows.explore.explorer import Explorer
+from flows.explore.latest import work
 from flows.explore.opening import ExploreError, open_target
 from flows.explore.server import serve
+
+END_WITHIN = 60.0
+"""Seconds to wait for what is computed when the process is interrupted."""
 
 
 def explore_here(
@@ -62,6 +66,7 @@ def explore_here(
         signal.signal(ending, lambda *_: loop.add_callback_from_signal(loop.stop))
     loop.start()
     server.stop()
+    work.finish(END_WITHIN)
 
 
 def explore(path: str | Path, **numbers: Any) -> Explorer:
