@@ -18,6 +18,8 @@ from gpu_kernels.chi import chi_polynomial, chi_turns
 THREADS_PER_BLOCK = 128
 PARAMETERS = 13
 """Rotation [rad], then the 12 Cartesian aberration coefficients of ``chi_polynomial`` [Å]."""
+LEAST_WEIGHT = 1e-6
+"""Below, no disk overlaps another: this frequency says nothing."""
 
 
 def project(
@@ -66,12 +68,7 @@ def project(
     ValueError
         If a vector has another number of parameters.
     """
-    trials = np.atleast_2d(np.asarray(parameters, dtype=np.float64))
-    if trials.shape[1] != PARAMETERS:
-        raise ValueError(
-            f"a trial has {PARAMETERS} parameters (rotation and 12 aberrations), "
-            f"got {trials.shape[1]}"
-        )
+    trials = checked_trials(parameters)
     turns = np.stack([np.cos(trials[:, 0]), np.sin(trials[:, 0])], axis=1)
     chi = np.stack([chi_polynomial(trial[1:], wavelength) for trial in trials])
     if not on_gpu(g):
@@ -88,6 +85,17 @@ def project(
     return overlap, weight
 
 
+def checked_trials(parameters: np.ndarray) -> np.ndarray:
+    """Give (vectors, 13) float64 of one or more vectors, or raise ValueError."""
+    trials = np.atleast_2d(np.asarray(parameters, dtype=np.float64))
+    if trials.shape[1] != PARAMETERS:
+        raise ValueError(
+            f"a trial has {PARAMETERS} parameters (rotation and 12 aberrations), "
+            f"got {trials.shape[1]}"
+        )
+    return trials
+
+
 def explained(overlap: Array, weight: Array) -> np.ndarray:
     """Energy that each trial explains, in units of the noise of one mode.
 
@@ -102,13 +110,14 @@ def explained(overlap: Array, weight: Array) -> np.ndarray:
         Σ_Q |Σ_k Γ*G|² / Σ_k|Γ|², on the host. J = 1 − this / Σ|G|².
     """
     overlap, weight = to_host(overlap), to_host(weight)
-    seen = weight > 1e-6  # else no disk overlaps another: this frequency says nothing
+    seen = weight > LEAST_WEIGHT
     power = overlap.real**2 + overlap.imag**2
     return np.where(seen, power / np.where(seen, weight, 1.0), 0.0).sum(axis=-1)
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _half_turn(turns):
+def half_turn(turns):
+    """Sine and cosine of π times a number of turns, but for one common sign."""
     # (sin πr, cos πr) for the part r of a turn in ±1/2, to 1e-9: without a branch, so that the loop
     # around it becomes vector instructions, which the library's sine does not.
     r = turns - np.floor(turns + 0.5)
@@ -124,11 +133,30 @@ def _half_turn(turns):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _inside(y, x, aperture, edge):
-    # The part of a pixel that lies inside the aperture, if its edge were straight.
+def inside(y, x, aperture, edge):
+    """Part of a pixel that lies inside the aperture, if its edge were straight."""
     part = (aperture - sqrt(y * y + x * x)) / edge + 0.5
     part = part if part > 0.0 else 0.0
     return part if part < 1.0 else 1.0
+
+
+@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+def overlap_of_mode(g, k_y, k_x, amplitude, here, c, y, x, aperture, edge):
+    """Real and imaginary part of Σ_k Γ*G, and Σ_k|Γ|², at Q = (y, x); χ/2π of each k is there."""
+    re, im, norm = 0.0, 0.0, 0.0
+    for k in range(k_y.size):
+        my, mx, py, px = k_y[k] - y, k_x[k] - x, k_y[k] + y, k_x[k] + x
+        a_m = amplitude[k] * inside(my, mx, aperture, edge)
+        a_p = amplitude[k] * inside(py, px, aperture, edge)
+        s_m, c_m = half_turn(here[k] - chi_turns(c, my, mx))
+        s_p, c_p = half_turn(chi_turns(c, py, px) - here[k])
+        real = a_m * (1 - 2 * s_m * s_m) - a_p * (1 - 2 * s_p * s_p)
+        imag = 2 * (a_m * s_m * c_m - a_p * s_p * c_p)
+        value = g[k]
+        re += real * value.real + imag * value.imag
+        im += real * value.imag - imag * value.real
+        norm += real * real + imag * imag
+    return re, im, norm
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -141,25 +169,13 @@ def _project_cpu(g, k_y, k_x, amplitude, q_y, q_x, turns, chi, aperture, edge, o
         for q in range(q_y.size):
             y = turns[trial, 0] * q_y[q] + turns[trial, 1] * q_x[q]
             x = turns[trial, 0] * q_x[q] - turns[trial, 1] * q_y[q]
-            re, im, norm = 0.0, 0.0, 0.0
-            for k in range(k_y.size):
-                my, mx, py, px = k_y[k] - y, k_x[k] - x, k_y[k] + y, k_x[k] + x
-                a_m = amplitude[k] * _inside(my, mx, aperture, edge)
-                a_p = amplitude[k] * _inside(py, px, aperture, edge)
-                s_m, c_m = _half_turn(here[k] - chi_turns(c, my, mx))
-                s_p, c_p = _half_turn(chi_turns(c, py, px) - here[k])
-                real = a_m * (1 - 2 * s_m * s_m) - a_p * (1 - 2 * s_p * s_p)
-                imag = 2 * (a_m * s_m * c_m - a_p * s_p * c_p)
-                value = g[q, k]
-                re += real * value.real + imag * value.imag
-                im += real * value.imag - imag * value.real
-                norm += real * real + imag * imag
+            re, im, norm = overlap_of_mode(g[q], k_y, k_x, amplitude, here, c, y, x, aperture, edge)
             overlap[trial, q] = complex(re, im)
             weight[trial, q] = norm
 
 
 _chi_gpu = cuda.jit(device=True)(chi_turns.py_func)
-_inside_gpu = cuda.jit(device=True)(_inside.py_func)
+_inside_gpu = cuda.jit(device=True)(inside.py_func)
 
 
 @cuda.jit

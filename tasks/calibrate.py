@@ -27,7 +27,7 @@ from tasks.store.events import EventStore, open_store, read_array
 from tasks.store.publish import Manifest, published, write_json
 from tasks.units import run_units
 
-VERSION = 3
+VERSION = 4
 
 
 class CalibrationError(ValueError):

@@ -13,6 +13,7 @@ import numpy as np
 
 from gpu_kernels.backend import to_host
 from gpu_kernels.explained_energy import explained, project
+from gpu_kernels.explained_slope import energy_and_slope
 from gpu_kernels.scan_modes import (
     Modes,
     collect_modes,
@@ -98,17 +99,25 @@ class Evidence:
 
     def project(self, trials: np.ndarray, flip: bool) -> tuple[np.ndarray, np.ndarray]:
         """Overlap and weight of each trial, (trials, frequencies): see the kernel."""
-        k_y, k_x = (self.k_col, self.k_row) if flip else (self.k_row, self.k_col)
-        put = on_device if len(trials) >= MANY_TRIALS else np.asarray
-        overlap, weight = project(
-            put(self.g), put(k_y), put(k_x), put(self.amplitude), put(self.modes.q_y),
-            put(self.modes.q_x), trials, self.aperture, self.wavelength, self.edge,
-        )  # fmt: skip
+        overlap, weight = project(*self._as_kernels_take_it(trials, flip))
         return to_host(overlap), to_host(weight)
 
     def explained(self, trials: np.ndarray, flip: bool) -> np.ndarray:
         """(trials,) float64: energy that each trial explains; chance gives one a frequency."""
         return explained(*self.project(trials, flip))
+
+    def explained_and_slope(self, trial: np.ndarray, flip: bool) -> tuple[float, np.ndarray]:
+        """The same of one (13,) trial, and its slope (13,) [1/rad, 1/Å]."""
+        energy, slope = energy_and_slope(*self._as_kernels_take_it(trial[None], flip))
+        return float(energy[0]), slope[0]
+
+    def _as_kernels_take_it(self, trials: np.ndarray, flip: bool) -> tuple[Any, ...]:
+        k_y, k_x = (self.k_col, self.k_row) if flip else (self.k_row, self.k_col)
+        put = on_device if len(trials) >= MANY_TRIALS else np.asarray
+        return (
+            put(self.g), put(k_y), put(k_x), put(self.amplitude), put(self.modes.q_y),
+            put(self.modes.q_x), trials, self.aperture, self.wavelength, self.edge,
+        )  # fmt: skip
 
 
 def gather_evidence(

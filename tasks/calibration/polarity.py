@@ -101,4 +101,5 @@ def _row_step(modes: Modes) -> float:
 
 def _skewness(image: np.ndarray) -> float:
     image = image - image.mean()
-    return float((image**3).mean() / max((image**2).mean(), 1e-300) ** 1.5)
+    square = image * image  # a power of 3 takes thirty times as long
+    return float((square * image).mean() / max(square.mean(), 1e-300) ** 1.5)

@@ -47,8 +47,6 @@ STAGES = (
 """What is added, one after another, to rotation and C10."""
 THIRD_ORDER = 2
 """Stages from here on are of third order."""
-DIFFERENCE = 1e-3
-"""Of the gradient, in units of ``Evidence.scale``."""
 
 
 @dataclass(frozen=True)
@@ -238,27 +236,22 @@ class _Grid:
 
 
 def _descend(evidence: Evidence, valley: _Valley, free: Sequence[str]) -> _Valley:
-    """Follow a valley to its end (BFGS on central differences, a gradient's trials at once)."""
+    """Follow a valley to its end (BFGS)."""
     index = [NAMES.index(name) for name in free]
     if not index:
         return _valley(evidence, valley.trial, valley.flip)
-    scale = evidence.scale[index]
-    moves = np.concatenate([np.zeros((1, len(index))), np.eye(len(index)), -np.eye(len(index))])
-    moves *= DIFFERENCE
-    energy = evidence.energy
+    scale, energy = evidence.scale[index], evidence.energy
+    trial = valley.trial.copy()
 
     def value_and_slope(part: np.ndarray) -> tuple[float, np.ndarray]:
-        trials = np.repeat(valley.trial[None], len(moves), axis=0)
-        trials[:, index] = (part + moves) * scale
-        score = -evidence.explained(trials, valley.flip) / energy
-        ahead, behind = score[1 : len(index) + 1], score[len(index) + 1 :]
-        return float(score[0]), (ahead - behind) / (2 * DIFFERENCE)
+        trial[index] = part * scale
+        score, slope = evidence.explained_and_slope(trial, valley.flip)
+        return -score / energy, -slope[index] * scale / energy
 
     found = optimize.minimize(
         value_and_slope, valley.trial[index] / scale, jac=True, method="BFGS",
         options={"gtol": 2e-6, "maxiter": 60},
     )  # fmt: skip
-    trial = valley.trial.copy()
     trial[index] = found.x * scale
     return _Valley(trial, valley.flip, -float(found.fun) * energy)
 

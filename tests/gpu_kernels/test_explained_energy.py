@@ -1,9 +1,11 @@
-"""The energy that a calibration explains is that of a projection, by the definition in NumPy."""
+"""Energy that a calibration explains, and its slope, are those of the definition in NumPy."""
 
 import numpy as np
+import pytest
 
 from gpu_kernels.backend import to_host
 from gpu_kernels.explained_energy import explained, project
+from gpu_kernels.explained_slope import energy_and_slope
 from models.aberrations import Aberrations, phase_shift
 
 WAVELENGTH, APERTURE, EDGE = 0.0418, 0.6, 0.1
@@ -78,3 +80,33 @@ def test_truth_explains_everything():
     total = (np.abs(gamma) ** 2).sum()
     np.testing.assert_allclose(found[1], total, rtol=1e-6)
     assert (found[[0, 2]] < 0.9 * total).all()
+
+
+def test_slope_is_that_of_the_definition(twin):
+    *sides, trials = case()
+    energy, slope = energy_and_slope(
+        *(twin(part) for part in sides), trials, APERTURE, WAVELENGTH, EDGE
+    )
+    steps = np.concatenate([[1e-5], np.repeat([1e-2, 1.0, 1e1], [3, 4, 5])])
+    for t, trial in enumerate(trials):
+        moved = np.concatenate([[trial], trial + np.diag(steps), trial - np.diag(steps)])
+        overlap, weight = by_definition(*sides, moved)
+        expected = (np.abs(overlap) ** 2 / weight).sum(axis=1)
+        np.testing.assert_allclose(energy[t], expected[0], rtol=1e-6)
+        difference = (expected[1:14] - expected[14:]) / 2
+        np.testing.assert_allclose(slope[t] * steps, difference, rtol=1e-5, atol=1e-6)
+
+
+def test_frequency_without_overlap_has_no_slope(twin):
+    g, k_y, k_x, amplitude, q_y, _, trials = case()
+    sides = [twin(part) for part in (g[:1], k_y, k_x, amplitude, q_y[:1] + 9, q_y[:1])]
+    energy, slope = energy_and_slope(*sides, trials[:1], APERTURE, WAVELENGTH, EDGE)
+    assert not energy.any()
+    assert not slope.any()
+
+
+@pytest.mark.parametrize("kernel", [project, energy_and_slope])
+def test_trial_of_another_length_is_refused(kernel):
+    *sides, trials = case()
+    with pytest.raises(ValueError, match="13 parameters .* got 12"):
+        kernel(*sides, trials[:, :12], APERTURE, WAVELENGTH, EDGE)
