@@ -16,7 +16,9 @@ PIXELS_PER_BLOCK = 32
 """Detector pixels of one chunk of the dense array, and of one unit of the transforms."""
 
 
-def write_blocks(array: Path, slab: int, counts: np.ndarray, slab_shape: tuple[int, int]) -> Path:
+def write_blocks(
+    array: Path, slab: int, counts: np.ndarray, slab_shape: tuple[int, int]
+) -> tuple[Path, str]:
     """Write one slab's part of every block, together in one shard.
 
     Parameters
@@ -32,8 +34,9 @@ def write_blocks(array: Path, slab: int, counts: np.ndarray, slab_shape: tuple[i
 
     Returns
     -------
-    Path
-        The file.
+    file : Path
+    sha256 : str
+        Of what was written there.
     """
     blocks = (
         counts[first : first + PIXELS_PER_BLOCK]

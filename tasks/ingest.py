@@ -238,7 +238,7 @@ def _ingest_slab(recording: Recording, folder: str, slab: int, first: int, last:
     start = time.monotonic()
     indptr, indices, frames_present, sectors_lost = recording.read_rows(first, last)
     height, width = recording.detector_shape
-    sectors = sector_counts(indptr, indices, recording.detector_shape)
+    sectors = sector_counts(indptr, indices, recording.detector_shape, ascending=True)
     # One small array a slab: to lay out a Zarr array takes longer than to write it.
     survey = np.column_stack([frames_present, np.zeros_like(frames_present), sectors])
     if sectors_lost is not None:

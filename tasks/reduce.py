@@ -299,12 +299,13 @@ def _reduce_part(
         dense_dtype=DENSE_TYPE,
     )  # fmt: skip
     files, kept = _write_images(aside, recording, slab, sums, settings)
-    files += region_sums.write_part(aside, recording, slab, indptr, indices, settings.regions)
+    regions = region_sums.write_part(aside, recording, slab, indptr, indices, settings.regions)
+    files |= dict.fromkeys(regions)
     if settings.export is not None:
         written, kept["export"], _ = dense.write_slab(
             aside, recording, slab, indptr, indices, settings.export
         )
-        files += written
+        files |= dict.fromkeys(written)
     facts = {"kept": kept | {"all": int(indices.size)}}
     record_unit(aside, _unit(slab), files, facts)
     return facts
@@ -312,8 +313,8 @@ def _reduce_part(
 
 def _write_images(
     aside: Path, recording: store.EventStore, slab: int, sums: Reductions, settings: ReduceSettings
-) -> tuple[list[Path], dict[str, int]]:
-    """Write a slab's part of every image; returns the files, and the electrons in each."""
+) -> tuple[dict[Path, str | None], dict[str, int]]:
+    """Write a slab's part of every image; gives files (and hashes), and the electrons in each."""
     assert sums.virtual is not None
     assert sums.com_electrons is not None
     assert sums.com_sums is not None
@@ -325,7 +326,7 @@ def _write_images(
         store.open_for_writing(aside, name)[where] = data
 
     whole, n = (recording.slab_rows, width), len(settings.annuli)
-    files = [
+    written = [
         write_chunk(aside / "com_electrons", (slab, 0), sums.com_electrons.reshape(shape), whole),
         write_chunk(
             aside / "com_sums", (slab, 0, 0), sums.com_sums.reshape(*shape, 2), (*whole, 2)
@@ -334,7 +335,8 @@ def _write_images(
     ]
     if n:
         images = sums.virtual.reshape(n, *shape)
-        files.append(write_chunk(aside / "virtual", (0, slab, 0), images, (n, *whole)))
+        written.append(write_chunk(aside / "virtual", (0, slab, 0), images, (n, *whole)))
+    files: dict[Path, str | None] = dict(written)
     names = (detector.name for detector in settings.annuli)
     kept = dict(zip(names, sums.virtual.sum(axis=1, dtype=np.int64).tolist(), strict=True))
     kept |= {"disk": int(sums.com_electrons.sum(dtype=np.int64)), "dense": sums.dense_kept}
@@ -346,7 +348,7 @@ def _write_images(
         put("radial", rows, each[..., :-1])
         put("radial_overflow", rows, each[..., -1])
         few = store.open_for_writing(aside, "radial").chunks[0]
-        files += [aside / f"radial/c/{n}/0/0" for n in range(first // few, -(-last // few))]
-        files.append(aside / f"radial_overflow/c/{slab}/0")
+        radial = [aside / f"radial/c/{n}/0/0" for n in range(first // few, -(-last // few))]
+        files |= dict.fromkeys([*radial, aside / f"radial_overflow/c/{slab}/0"])
         kept["radial"] = int(sums.radial.sum(dtype=np.int64))
     return files, kept

@@ -4,9 +4,11 @@ Zarr's own pipeline hands every chunk from thread to thread and copies it betwee
 takes several times as long as the codecs do.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +28,7 @@ def write_chunk(
     index: tuple[int, ...],
     data: np.ndarray,
     shape: tuple[int, ...] | None = None,
-) -> Path:
+) -> tuple[Path, str]:
     """Write one chunk of an array.
 
     Parameters
@@ -42,14 +44,11 @@ def write_chunk(
 
     Returns
     -------
-    Path
-        The file.
+    file : Path
+    sha256 : str
+        Of what was written there.
     """
-    place = _place(array, index)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("wb") as file:
-        file.writelines(_packed(data, shape))
-    return place
+    return _write(_place(array, index), _packed(data, shape))
 
 
 def read_chunk(
@@ -83,7 +82,7 @@ def read_chunk(
 
 def write_shard(
     array: Path, index: tuple[int, ...], chunks: Iterable[np.ndarray], shape: tuple[int, ...]
-) -> Path:
+) -> tuple[Path, str]:
     """Write chunks one behind another into one shard, and behind them where each of them lies.
 
     To make a file, to hash it and to take it away takes longer than to write a small chunk.
@@ -101,19 +100,14 @@ def write_shard(
 
     Returns
     -------
-    Path
-        The file.
+    file : Path
+    sha256 : str
+        Of what was written there.
     """
     packed = [_packed(chunk, shape) for chunk in chunks]
     sizes = np.array([len(data) + CHECKSUM for data, _ in packed], dtype="<u8")
     words = np.stack([np.cumsum(sizes) - sizes, sizes], axis=1).astype("<u8").tobytes()
-    place = _place(array, index)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("wb") as file:
-        for one in packed:
-            file.writelines(one)
-        file.writelines((words, _checksum(words)))
-    return place
+    return _write(_place(array, index), (*chain.from_iterable(packed), words, _checksum(words)))
 
 
 class ShardReader:
@@ -147,6 +141,17 @@ class ShardReader:
             file.seek(offset)
             packed = _checked(file, size, place)
         return _unpacked(packed, self._dtype, self._shape)
+
+
+def _write(place: Path, parts: Iterable[bytes]) -> tuple[Path, str]:
+    """Write a file, and hash it on the way: to read it for that makes a hash half as slow again."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    whole = hashlib.sha256()
+    with place.open("wb") as file:
+        for part in parts:
+            file.write(part)
+            whole.update(part)
+    return place, whole.hexdigest()
 
 
 def _packed(data: np.ndarray, shape: tuple[int, ...] | None) -> tuple[bytes, bytes]:

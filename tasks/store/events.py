@@ -6,6 +6,7 @@ sum of the slab's frames and the number of frames at each position. Root attribu
 the cuts between slabs and where the recording came from.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -189,14 +190,21 @@ def write_array(
         array[...] = data
 
 
-def _write_chunk(folder: Path, data: np.ndarray) -> None:
-    """Write an array of one chunk."""
+def _write_chunk(folder: Path, data: np.ndarray) -> dict[Path, str]:
+    """Write an array of one chunk; gives its files with their SHA-256."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    words = json.dumps(_array_words(data.dtype, data.shape), indent=2)
-    (folder / "zarr.json").write_text(words, encoding="utf-8")
+    words = json.dumps(_array_words(data.dtype, data.shape), indent=2).encode()
+    written = dict([_write_words(folder, words)])
     if data.size:
-        write_chunk(folder, (0,) * data.ndim, data)
+        written |= dict([write_chunk(folder, (0,) * data.ndim, data)])
+    return written
+
+
+def _write_words(folder: Path, words: bytes) -> tuple[Path, str]:
+    """Write ``zarr.json``; gives it with its SHA-256."""
+    (folder / "zarr.json").write_bytes(words)
+    return folder / "zarr.json", hashlib.sha256(words).hexdigest()
 
 
 def _array_words(dtype: np.dtype, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -251,22 +259,22 @@ def open_for_writing(path: str | Path, name: str) -> zarr.Array:
     return array.with_config({"write_empty_chunks": True})
 
 
-def write_slab(folder: str | Path, slab: int, arrays: dict[str, np.ndarray]) -> list[Path]:
+def write_slab(folder: str | Path, slab: int, arrays: dict[str, np.ndarray]) -> dict[Path, str]:
     """Write the arrays of one slab into its group.
 
     Returns
     -------
-    list of Path
-        The files that hold them.
+    dict
+        The files that hold them, with their SHA-256.
     """
     group = Path(folder, slab_group(slab))
     shutil.rmtree(group, ignore_errors=True)
     group.mkdir(parents=True)
-    for one in (group.parent, group):  # at once, as its arrays: Zarr takes 2 ms
-        (one / "zarr.json").write_bytes(_group_words())
+    _write_words(group.parent, _group_words())  # at once, as its arrays: Zarr takes 2 ms
+    written = dict([_write_words(group, _group_words())])
     for name, data in arrays.items():
-        _write_chunk(group / name, data)
-    return [file for file in group.rglob("*") if file.is_file()]
+        written |= _write_chunk(group / name, data)
+    return written
 
 
 @lru_cache(maxsize=1)

@@ -208,9 +208,20 @@ def begin(folder: Path, identity: str) -> Path:
     return aside
 
 
-def record_unit(aside: Path, unit: str, files: Iterable[Path], facts: Mapping[str, Any]) -> None:
-    """Write the done record of a unit, after its data, where the unit was worked out."""
-    hashes = {str(path.relative_to(aside)): hash_file(path) for path in sorted(files)}
+def record_unit(
+    aside: Path,
+    unit: str,
+    files: Iterable[Path] | Mapping[Path, str | None],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write the done record of a unit, after its data, where the unit was worked out.
+
+    Files that come with their SHA-256 are not read again for it.
+    """
+    known = files if isinstance(files, Mapping) else {}
+    hashes = {
+        str(path.relative_to(aside)): known.get(path) or hash_file(path) for path in sorted(files)
+    }
     # A record that a power cut takes, or the data that it names, is work to do again, no damage;
     # to wait for the disk would take as long as the work of a slab.
     record = {"files": hashes, "facts": dict(facts), "device": device_name()}
