@@ -8,11 +8,16 @@ from gpu_kernels.sectors import lost_sectors, sector_counts
 SHARES = np.array([0.1, 0.4, 0.35, 0.15])
 
 
-def test_counts_equal_a_histogram_of_rows(twin):
+@pytest.mark.parametrize("ascending", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_counts_equal_a_histogram_of_rows(twin, ascending, dtype):
     rng = np.random.default_rng(0)
-    indices = rng.integers(0, 10 * 7, 300).astype(np.uint32)
+    indices = rng.integers(0, 10 * 7, 300).astype(dtype)
     indptr = np.array([0, 0, 120, 300])
-    found = sector_counts(twin(indptr), twin(indices), (10, 7))
+    if ascending:
+        indices[:120].sort()
+        indices[120:].sort()
+    found = sector_counts(twin(indptr), twin(indices), (10, 7), ascending=ascending)
     bands = np.minimum(indices // 7 // 3, 3)
     expected = [np.bincount(bands[a:b], minlength=4) for a, b in ((0, 0), (0, 120), (120, 300))]
     np.testing.assert_array_equal(found, expected)

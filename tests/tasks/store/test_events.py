@@ -5,6 +5,7 @@ import pytest
 import zarr
 
 from tasks.store import events
+from tasks.store.publish import hash_file
 
 
 def files_of(folder):
@@ -51,3 +52,10 @@ def test_group_of_a_slab_has_the_bytes_that_zarr_writes(tmp_path):
         for name, content in files_of(tmp_path / "zarr").items()
         if name.startswith("slabs/")
     }
+
+
+def test_hashes_of_a_slab_are_those_of_its_files(tmp_path):
+    arrays = {"indices": np.arange(5000, dtype=np.uint32), "empty": np.zeros(0, np.int64)}
+    written = events.write_slab(tmp_path, 3, arrays)
+    group = tmp_path / "slabs" / "00003"
+    assert written == {path: hash_file(path) for path in group.rglob("*") if path.is_file()}
