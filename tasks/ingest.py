@@ -5,6 +5,7 @@ frames that are missing and the detector sectors that lost their data, so that l
 read the events again to know where the disk is and which positions to trust.
 """
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from distributed import Client
 
 from gpu_kernels.reduction import sum_frames
@@ -202,8 +202,7 @@ def _read(
     """Read all slabs, and the hash beside them where it is not known; gives it with the cuts."""
     recording = options.open(str(path))
     rows = _rows_begun(aside) or slab_rows_for(recording, room_of_unit(client))
-    zarr.create_group(str(aside), overwrite=False) if not (aside / "zarr.json").exists() else None
-    zarr.open_group(str(aside), mode="r+").attrs["slab_rows"] = rows
+    store.write_attributes(aside, {"slab_rows": rows})
     cuts = [(first, min(first + rows, recording.scan_shape[0]))
             for first in range(0, recording.scan_shape[0], rows)]  # fmt: skip
     todo = [n for n in range(len(cuts)) if finished_unit(aside, _unit(n)) is None]
@@ -225,7 +224,7 @@ def _call(function: Callable[..., Any], *unit: Any) -> Any:
 def _rows_begun(aside: Path) -> int | None:
     """Scan rows of the slabs that an earlier run began with, which may have had other memory."""
     try:
-        return int(zarr.open_group(str(aside), mode="r").attrs["slab_rows"])
+        return int(json.loads((aside / "zarr.json").read_bytes())["attributes"]["slab_rows"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -291,7 +290,8 @@ def _seal(
         "frames_missing": int((frames == 0).sum()),
         "frames_partial": int((mask != 0).sum()),
     }
-    zarr.open_group(str(aside), mode="r+").attrs.update(
+    store.write_attributes(
+        aside,
         {
             "event_store_format": store.FORMAT,
             "scan_shape": list(scan),
@@ -309,7 +309,7 @@ def _seal(
                 "notes": notes,
                 "flyback_suspected": recording.flyback_suspected,
             },
-        }
+        },
     )
     return facts
 

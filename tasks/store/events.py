@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
+from zarr.core.group import GroupMetadata
 from zarr.storage import MemoryStore
 
 from gpu_kernels.split import halves_of_events
@@ -277,11 +279,20 @@ def write_slab(folder: str | Path, slab: int, arrays: dict[str, np.ndarray]) -> 
     return written
 
 
-@lru_cache(maxsize=1)
-def _group_words() -> bytes:
-    """``zarr.json`` of a group without attributes, as Zarr writes it."""
-    group = zarr.create_group(MemoryStore())
-    return group.metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes()
+def write_attributes(path: str | Path, attributes: Mapping[str, Any]) -> None:
+    """Write attributes of a group, beside those that it has; where there is no group, make it."""
+    words = Path(path, "zarr.json")
+    held = json.loads(words.read_bytes())["attributes"] if words.exists() else {}
+    aside = words.with_name("zarr.json.partial")  # so that no half of it is there after a kill
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.write_bytes(_group_words(held | dict(attributes)))
+    aside.replace(words)
+
+
+def _group_words(attributes: dict[str, Any] | None = None) -> bytes:
+    """``zarr.json`` of a group, as Zarr writes it."""
+    words = GroupMetadata(attributes).to_buffer_dict(default_buffer_prototype())
+    return words["zarr.json"].to_bytes()
 
 
 def open_store(path: str | Path) -> EventStore:

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import zarr
-
 from tasks.store import layout
-from tasks.store.events import FORMAT, EventStore
+from tasks.store.events import FORMAT, EventStore, write_attributes
 from tasks.store.publish import Manifest, published, step_identity
 
 STEP, VERSION = "half", 2
@@ -50,8 +48,8 @@ def publish_halves(
     def publish(number: int, work: Path) -> Manifest:
         def write(aside: Path) -> dict[str, Any]:
             of = os.path.relpath(whole.path, layout.event_store(work))
-            group = zarr.open_group(str(aside), mode="a")
-            group.attrs.update(
+            write_attributes(
+                aside,
                 {
                     "event_store_format": FORMAT,
                     "scan_shape": list(whole.scan_shape),
@@ -60,7 +58,7 @@ def publish_halves(
                     "events": events[number],
                     "metadata": whole.metadata,
                     "half": {"of": of, "seed": seed, "number": number},
-                }
+                },
             )
             return {"events": events[number]}
 

@@ -59,3 +59,13 @@ def test_hashes_of_a_slab_are_those_of_its_files(tmp_path):
     written = events.write_slab(tmp_path, 3, arrays)
     group = tmp_path / "slabs" / "00003"
     assert written == {path: hash_file(path) for path in group.rglob("*") if path.is_file()}
+
+
+def test_attributes_of_a_group_have_the_bytes_that_zarr_writes(tmp_path):
+    first, then = {"slab_rows": 3}, {"rate": 0.1, "none": None, "µ": ["Å", {"x": True}]}
+    group = zarr.open_group(str(tmp_path / "zarr"), mode="a")
+    for attributes in (first, then):
+        group.attrs.update(attributes)
+        events.write_attributes(tmp_path / "ours", attributes)
+        assert files_of(tmp_path / "ours") == files_of(tmp_path / "zarr")
+    assert dict(zarr.open_group(str(tmp_path / "ours"), mode="r").attrs) == first | then
