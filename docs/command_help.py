@@ -37,7 +37,7 @@ def _section(name: str, command: Any) -> str:
     usage = " ".join(["phasemill", name, *(_argument(one) for one in arguments), "[OPTIONS]"])
     lines = [f"## {name}", "", _prose(command.help), "", "```sh", usage, "```", ""]
     rows = [(f"`{_argument(one)}`", "needed" if one.required else "", one) for one in arguments]
-    rows += [(f"`{', '.join(one.opts)}`", _default(one), one) for one in options]
+    rows += [(f"`{_option(one)}`", _default(one), one) for one in options]
     lines += ["| option | default | meaning |", "|---|---|---|"]
     lines += [f"| {what} | {default} | {_cell(one.help)} |" for what, default, one in rows]
     return "\n".join([*lines, ""])
@@ -54,6 +54,10 @@ def _prose(text: str) -> str:
         else:
             blocks.append(" ".join(block.split()))
     return "\n\n".join(blocks)
+
+
+def _option(one: Any) -> str:
+    return " ".join(filter(None, [", ".join(one.opts), one.metavar]))
 
 
 def _argument(one: Any) -> str:

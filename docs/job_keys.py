@@ -55,9 +55,10 @@ def _default(field: FieldInfo) -> str:
 def _choices(field: FieldInfo) -> str:
     """The words that a key may have, where these are few."""
     inner = next(iter(get_args(field.annotation)), None)
-    for kind, words in ((field.annotation, "One of"), (inner, "Any of")):
+    several = "Any of" if get_origin(field.annotation) is tuple else "One of"
+    for kind in (field.annotation, inner):
         if get_origin(kind) is Literal:
-            return f" {words} " + ", ".join(f"`{word}`" for word in get_args(kind)) + "."
+            return f" {several} " + ", ".join(f"`{word}`" for word in get_args(kind)) + "."
     return ""
 
 

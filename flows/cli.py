@@ -45,7 +45,9 @@ app = typer.Typer(
 Force = Annotated[
     list[str] | None,
     typer.Option(
-        "--force", help="Redo this step and all that follow (may be given several times)."
+        "--force",
+        metavar="STEP",
+        help="Redo this step and all that follow; can be given again.",
     ),
 ]
 NoPrefect = Annotated[
@@ -57,7 +59,9 @@ NoPrefect = Annotated[
 Until = Annotated[
     str | None,
     typer.Option(
-        "--until", help="Begin no further dataset after this time of day, HH:MM; list the rest."
+        "--until",
+        metavar="HH:MM",
+        help="Begin no further dataset after this time of day; list the rest.",
     ),
 ]
 Watch = Annotated[
@@ -93,7 +97,7 @@ def run(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Mill every dataset of a job; a finished one is left as it is, a half-finished one goes on.
+    """Mill every dataset of a job. A finished one is left as it is, a half-finished one goes on.
 
     Comes out: index.html in the job's output, a row for each dataset; NAME/ with report.html,
     results.zarr, images/*.tif and *.png, and provenance.json. Prints the path of the page to open.
@@ -214,7 +218,7 @@ def deploy(
     until: Until = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register the night of a job with the Prefect server at PREFECT_API_URL.
+    """Register the night of a job with a Prefect server. Its address is PREFECT_API_URL.
 
     Comes out: a deployment that the workers of the pool run, by the clock with --cron. Prints its
     id, and the command that starts a worker.
@@ -243,13 +247,16 @@ def explore(
     port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 0,
     origin: Annotated[
         list[str] | None,
-        typer.Option(help="HOST:PORT of a proxy or tunnel that the browser comes from."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of a proxy or tunnel that the browser comes from; can be given again.",
+        ),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tune the calibration of a recording in the browser, and see its phase at once.
+    """Tune a calibration in the browser, and see the phase at once.
 
     Comes out: a page on 127.0.0.1, whose address is printed; what was tuned goes to the job or
     beside the store when Save is pressed.
@@ -280,7 +287,7 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a result again and compare every byte with what was published.
+    """Compare every byte of a result with what was published.
 
     Comes out: a line for each result; exit code 1 where a byte differs, with the file's name.
 
@@ -302,7 +309,7 @@ def doctor(
     output: Annotated[Path, typer.Option(help="Folder that results are to go to.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Look for what keeps a mill from running on this machine, and say how to mend it.
+    """Find what keeps a mill from running here, and how to mend it.
 
     Comes out: a table of what was looked at, ok, warn or bad; exit code 1 where something is bad.
 

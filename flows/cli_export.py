@@ -33,7 +33,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write images, dense patterns or events of a dataset for other programs.
+    """Write images, patterns or events for other programs.
 
     Comes out: TARGET, whole or not at all, with axes in Å; a table of what it holds.
 

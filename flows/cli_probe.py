@@ -21,7 +21,7 @@ def probe(
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Mill a job with the probe found from the patterns alone, and list each probe.
+    """Mill a job with probes found from the patterns. Each of them is listed.
 
     Every step of the job that needs the probe takes the one that was found, unless the job gives
     the aberrations.

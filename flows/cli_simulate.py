@@ -39,7 +39,8 @@ def simulate(
     aberration: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=VALUE in Å and rad (C10, C12, phi12, C21 …), several times or with commas; "
+            metavar="NAME=VALUE",
+            help="In Å and rad (C10, C12, phi12, C21 …); can be given again, or with commas; "
             "those not named are then 0.",
             show_default="seven of a coarse alignment",
         ),
@@ -84,7 +85,7 @@ def simulate(
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Simulate a scan of a known specimen as electron events, with the truth beside it.
+    """Simulate a scan as electron events. The specimen is known, and the truth stands beside it.
 
     Comes out: PATH in stempy's format, the truth as …_truth.npz, and with --job a job for it.
 

@@ -48,6 +48,7 @@ def train(
     photographs: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="LIBRARY",
             help="A library whose photographs are learnt from: scikit-image, matplotlib (public "
             "domain) or scikit-learn (CC BY); can be given again.",
             show_default="scikit-image",
@@ -66,7 +67,7 @@ def train(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Train a network on simulated patterns; run again, an interrupted training goes on.
+    """Train a network on simulated patterns. Run again, an interrupted training goes on.
 
     Comes out: PATH with its card, which a job takes as cnn: {network: PATH}; and PATH.html with
     the curves.
