@@ -18,7 +18,7 @@ from numcodecs import Blosc, blosc
 
 from benchmarks.counted_scan import DETECTOR, whole_scan
 from gpu_kernels import codecs
-from tasks.store.events import CODEC
+from tasks.store.chunks import CODEC
 
 PIXELS = DETECTOR[0] * DETECTOR[1]
 SHUFFLES = {"no": 0, "bytes": 1, "bits": 2}

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import zarr
 from distributed import Client
 
 from models.forward import head_size, unit_probe
@@ -34,6 +33,7 @@ from tasks.starting_probe import starting_probe
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store, read_array, write_array
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
+from tasks.store.zarr_json import write_group
 from tasks.units import run_units
 
 VERSION = 5
@@ -89,7 +89,7 @@ def cnn(
 
     def write(aside: Path) -> dict[str, Any]:
         if not (aside / "zarr.json").exists():
-            zarr.create_group(str(aside))
+            write_group(aside)
         unit = str(work), str(aside), settings
         facts = finished_unit(aside, "network")
         if facts is None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from gpu_kernels.pixel_plan import PixelPlan, plan_pixels, window_bins
 from gpu_kernels.reduction import reduce_events
-from tasks.store.events import EventStore, create_array, open_for_writing
+from tasks.store.events import EventStore, open_for_writing
+from tasks.store.zarr_json import lay_out_array
 
 CHUNK_BYTES = 1 << 25
 """Largest chunk before compression."""
@@ -67,7 +68,7 @@ def check_size(settings: DenseSettings, scan_shape: tuple[int, int], folder: Pat
 def lay_out(folder: Path, recording: EventStore, settings: DenseSettings) -> None:
     """Create the array in a step's folder."""
     shape = (*recording.scan_shape, *settings.bins)
-    create_array(folder, NAME, shape, settings.dtype, chunks_of(recording, settings))
+    lay_out_array(folder, NAME, shape, settings.dtype, chunks_of(recording, settings))
 
 
 def chunks_of(recording: EventStore, settings: DenseSettings) -> tuple[int, int, int, int]:

@@ -4,13 +4,14 @@
 of scan rows, read block by block of pixels.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
-import zarr
 
 from tasks.store.chunks import ShardReader, write_shard
 from tasks.store.publish import DamagedResultError
+from tasks.store.zarr_json import NAME
 
 PIXELS_PER_BLOCK = 32
 """Detector pixels of one chunk of the dense array, and of one unit of the transforms."""
@@ -55,12 +56,12 @@ class DenseBlocks:
 
     def __init__(self, reduced: Path) -> None:
         """Open what the step left in its folder."""
-        array = zarr.open_array(str(reduced), path="dense", mode="r")
         self._folder = reduced / "dense"
-        self.shape: tuple[int, int, int] = array.shape
-        self.dtype: np.dtype = array.dtype
-        self._chunk = array.chunks
-        self._shards = ShardReader(self._folder, self.dtype, self._chunk, blocks_of(array.shape[0]))
+        words = json.loads((self._folder / NAME).read_bytes())
+        self.shape: tuple[int, int, int] = tuple(words["shape"])
+        self.dtype = np.dtype(words["data_type"])
+        self._chunk = tuple(words["codecs"][0]["configuration"]["chunk_shape"])
+        self._shards = ShardReader(self._folder, self.dtype, self._chunk, blocks_of(self.shape[0]))
 
     def __getitem__(self, pixels: slice) -> np.ndarray:
         """(pixels, scan_y, scan_x) of some pixels in turn, from whole blocks.

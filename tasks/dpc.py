@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from gpu_kernels.backend import to_host
 from gpu_kernels.dpc import deflection, filled, integrate, integrate_iteratively
@@ -14,6 +13,7 @@ from tasks.device import on_device
 from tasks.store import layout
 from tasks.store.events import read_array, write_array
 from tasks.store.publish import Manifest, published
+from tasks.store.zarr_json import write_group
 from tasks.units import report
 
 VERSION = 1
@@ -37,7 +37,7 @@ def dpc(
 
     def write(aside: Path) -> dict[str, Any]:
         report("dpc", 0, 1)
-        zarr.create_group(str(aside))
+        write_group(aside)
         for name, image in _images(work, settings).items():
             write_array(aside, name, image.astype(np.float32))
         report("dpc", 1, 1)

@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import zarr
 from distributed import Client
 
 from gpu_kernels.epie import epie
@@ -19,6 +18,7 @@ from tasks.epie_start import identity_of_start, start_of
 from tasks.epie_tiles import reconstruct_tiles
 from tasks.store import layout
 from tasks.store.publish import Manifest, published
+from tasks.store.zarr_json import write_group
 from tasks.units import part_done, run_units
 
 VERSION = 6
@@ -78,7 +78,7 @@ def reconstruct(
     """
 
     def write(aside: Path) -> dict[str, Any]:
-        zarr.create_group(str(aside))
+        write_group(aside)
         setup = EpieSetup(work, settings)
         if len(tiles := setup.tiles()) > 1:
             return reconstruct_tiles(work, aside, setup, tiles, client)

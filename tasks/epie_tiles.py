@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from distributed import Client
 
 from gpu_kernels.epie import EpieResult, blank, epie, illumination
@@ -22,6 +21,7 @@ from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
 from tasks.epie_start import start_of
 from tasks.scan_tiles import ScanTile
 from tasks.store.events import read_array, write_array
+from tasks.store.zarr_json import write_group
 from tasks.units import part_done, run_units
 
 ALONE = 0.6
@@ -55,7 +55,7 @@ def reconstruct_tiles(
         Summary of the step.
     """
     parts, settings = aside / PARTS, setup.settings
-    zarr.create_group(str(parts))
+    write_group(parts)
     numbers = range(len(tiles))
     counted = run_units(
         "epie: count", _electrons, [(str(work), settings, n) for n in numbers], client

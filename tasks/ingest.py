@@ -5,7 +5,6 @@ frames that are missing and the detector sectors that lost their data, so that l
 read the events again to know where the disk is and which positions to trust.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from tasks.formats.recording import Recording, RecordingError
 from tasks.memory import INGEST_PER_EVENT, MemoryPlanError, room_of_unit
 from tasks.store import events as store
 from tasks.store import layout
+from tasks.store.chunks import CODEC
 from tasks.store.publish import (
     Manifest,
     finished_unit,
@@ -43,6 +43,7 @@ from tasks.store.source import (
     remember,
     state_of,
 )
+from tasks.store.zarr_json import group_attributes, write_group
 from tasks.units import run_units
 
 STEP, VERSION = "ingest", 4
@@ -202,7 +203,7 @@ def _read(
     """Read all slabs, and the hash beside them where it is not known; gives it with the cuts."""
     recording = options.open(str(path))
     rows = _rows_begun(aside) or slab_rows_for(recording, room_of_unit(client))
-    store.write_attributes(aside, {"slab_rows": rows})
+    write_group(aside, slab_rows=rows)
     cuts = [(first, min(first + rows, recording.scan_shape[0]))
             for first in range(0, recording.scan_shape[0], rows)]  # fmt: skip
     todo = [n for n in range(len(cuts)) if finished_unit(aside, _unit(n)) is None]
@@ -224,7 +225,7 @@ def _call(function: Callable[..., Any], *unit: Any) -> Any:
 def _rows_begun(aside: Path) -> int | None:
     """Scan rows of the slabs that an earlier run began with, which may have had other memory."""
     try:
-        return int(json.loads((aside / "zarr.json").read_bytes())["attributes"]["slab_rows"])
+        return int(group_attributes(aside)["slab_rows"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -290,25 +291,23 @@ def _seal(
         "frames_missing": int((frames == 0).sum()),
         "frames_partial": int((mask != 0).sum()),
     }
-    store.write_attributes(
+    write_group(
         aside,
-        {
-            "event_store_format": store.FORMAT,
-            "scan_shape": list(scan),
-            "detector_shape": list(recording.detector_shape),
-            "codec": store.CODEC,
-            "events": facts["events"],
-            "metadata": {
-                "format": recording.format,
-                "source": {
-                    "name": Path(source.path).name,
-                    "size": source.size,
-                    "sha256": source.sha256,
-                },
-                "recording": recording.metadata,
-                "notes": notes,
-                "flyback_suspected": recording.flyback_suspected,
+        event_store_format=store.FORMAT,
+        scan_shape=list(scan),
+        detector_shape=list(recording.detector_shape),
+        codec=CODEC,
+        events=facts["events"],
+        metadata={
+            "format": recording.format,
+            "source": {
+                "name": Path(source.path).name,
+                "size": source.size,
+                "sha256": source.sha256,
             },
+            "recording": recording.metadata,
+            "notes": notes,
+            "flyback_suspected": recording.flyback_suspected,
         },
     )
     return facts

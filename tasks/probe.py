@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import zarr
 from distributed import Client
 
 from models.aberrations import CARTESIAN, ORDERS, Aberrations
@@ -33,6 +32,7 @@ from tasks.starting_probe import FOUND, probe_grid
 from tasks.store import layout
 from tasks.store.events import open_store, write_array
 from tasks.store.publish import Manifest, published, write_json
+from tasks.store.zarr_json import write_group
 from tasks.units import part_done, run_units
 
 VERSION = 2
@@ -95,7 +95,7 @@ def recover_probe(
         ((summary, calibration, wave, lines),) = run_units(
             "probe", _recover, [(str(work), settings)], client, parts=PARTS
         )
-        zarr.create_group(str(aside))
+        write_group(aside)
         write_array(aside, FOUND, wave)
         write_array(aside, "landscape", lines)
         write_json(aside / "calibration.json", calibration)

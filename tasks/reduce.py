@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from distributed import Client
 
 from gpu_kernels.pixel_plan import (
@@ -34,6 +33,7 @@ from tasks.store import events as store
 from tasks.store import layout
 from tasks.store.chunks import write_chunk
 from tasks.store.publish import Manifest, finished_unit, published, record_unit
+from tasks.store.zarr_json import lay_out_array, write_group
 from tasks.units import run_units
 
 VERSION = 4
@@ -224,7 +224,7 @@ def _unit(slab: int) -> str:
 def _lay_out(aside: Path, recording: store.EventStore, settings: ReduceSettings) -> None:
     height, width = recording.scan_shape
     rows, n = recording.slab_rows, len(settings.annuli)
-    zarr.create_group(str(aside), overwrite=False) if not (aside / "zarr.json").exists() else None
+    write_group(aside)
     arrays: list[tuple[str, tuple[int, ...], Any, tuple[int, ...]]] = [
         ("virtual", (n, height, width), np.uint32, (n, rows, width)),
         ("com_electrons", (height, width), np.uint32, (rows, width)),
@@ -236,8 +236,8 @@ def _lay_out(aside: Path, recording: store.EventStore, settings: ReduceSettings)
         arrays.append(("radial", (height, width, rings), np.uint32, (few, width, rings)))
         arrays.append(("radial_overflow", (height, width), np.uint32, (rows, width)))
     for name, shape, dtype, chunks in arrays:
-        store.create_array(aside, name, shape, dtype, chunks)
-    store.create_array(
+        lay_out_array(aside, name, shape, dtype, chunks)
+    lay_out_array(
         aside, "dense", (settings.pixels, height, width), DENSE_TYPE,
         (PIXELS_PER_BLOCK, rows, width), blocks_of(settings.pixels),
     )  # fmt: skip
@@ -247,9 +247,11 @@ def _lay_out(aside: Path, recording: store.EventStore, settings: ReduceSettings)
     shutil.rmtree(aside / region_sums.PARTS, ignore_errors=True)
 
 
-@lru_cache(maxsize=2)
 def _window(settings: ReduceSettings) -> tuple[np.ndarray, tuple[int, int]]:
-    return window_bins(settings.detector_shape, settings.center, settings.bin, settings.window)
+    return _kept_bins(settings.detector_shape, settings.center, settings.bin, settings.window)
+
+
+_kept_bins = lru_cache(maxsize=2)(window_bins)
 
 
 @lru_cache(maxsize=2)

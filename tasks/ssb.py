@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from distributed import Client
 
 from gpu_kernels.backend import Array, as_library, beside
@@ -24,6 +23,7 @@ from tasks.reduce import ReduceSettings, window_wavevectors
 from tasks.store import layout
 from tasks.store.events import write_array
 from tasks.store.publish import Manifest, published
+from tasks.store.zarr_json import write_group
 from tasks.units import run_units
 
 VERSION = 3
@@ -51,7 +51,7 @@ def ssb(
     """Write ``ssb_phase``, ``ssb_amplitude``, ``wpo_phase`` and their Wiener-weighted forms."""
 
     def write(aside: Path) -> dict[str, Any]:
-        zarr.create_group(str(aside))
+        write_group(aside)
         images, facts = _images(work, reduced, settings, client)
         for name, image in images.items():
             write_array(aside, name, image.astype(np.float32))

@@ -7,7 +7,7 @@ import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from tasks.store.events import CODEC
+from tasks.store.chunks import CODEC
 
 
 def write_zarr(dataset: xr.Dataset, path: Path, group: str | None = None) -> None:

@@ -6,27 +6,21 @@ sum of the slab's frames and the number of frames at each position. Root attribu
 the cuts between slabs and where the recording came from.
 """
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.group import GroupMetadata
-from zarr.storage import MemoryStore
 
 from gpu_kernels.split import halves_of_events
-from tasks.store.chunks import CODEC, read_chunk, write_chunk
+from tasks.store.chunks import read_chunk, write_chunk
 from tasks.store.layout import slab_group
 from tasks.store.publish import DamagedResultError
+from tasks.store.zarr_json import array_words, group_attributes, lay_out_array, write_group
 
 FORMAT = 1
 SHARED = ("frames_present", "sector_mask")
@@ -172,84 +166,23 @@ def _read_at_once(folder: Path) -> np.ndarray | None:
     """Read an array that ``write_array`` wrote as one chunk; None where it is another."""
     words = json.loads((folder / "zarr.json").read_bytes())
     shape, dtype = tuple(words.get("shape", ())), words.get("data_type")
-    if not all(shape) or words != _array_words(np.dtype(str(dtype)), shape):
+    if not all(shape) or words != array_words(shape, np.dtype(str(dtype)), shape):
         return None
     return read_chunk(folder, (0,) * len(shape), np.dtype(dtype), shape)
 
 
-def write_array(
-    path: str | Path,
-    name: str,
-    data: np.ndarray,
-    chunks: tuple[int, ...] | None = None,
-) -> None:
-    """Write a whole Zarr array, compressed and checksummed, as one chunk unless told otherwise."""
-    if chunks is None:
-        _write_chunk(Path(path, name), data)
-        return
-    array = create_array(path, name, data.shape, data.dtype, chunks)
-    if data.size:
-        array[...] = data
+def write_array(path: str | Path, name: str, data: np.ndarray) -> dict[Path, str]:
+    """Write a whole Zarr array, compressed and checksummed, as one chunk.
 
-
-def _write_chunk(folder: Path, data: np.ndarray) -> dict[Path, str]:
-    """Write an array of one chunk; gives its files with their SHA-256."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    words = json.dumps(_array_words(data.dtype, data.shape), indent=2).encode()
-    written = dict([_write_words(folder, words)])
-    if data.size:
-        written |= dict([write_chunk(folder, (0,) * data.ndim, data)])
-    return written
-
-
-def _write_words(folder: Path, words: bytes) -> tuple[Path, str]:
-    """Write ``zarr.json``; gives it with its SHA-256."""
-    (folder / "zarr.json").write_bytes(words)
-    return folder / "zarr.json", hashlib.sha256(words).hexdigest()
-
-
-def _array_words(dtype: np.dtype, shape: tuple[int, ...]) -> dict[str, Any]:
-    """``zarr.json`` of an array in one chunk."""
-    words: dict[str, Any] = json.loads(_zarr_json(dtype.str, len(shape)))
-    words["shape"] = list(shape)
-    words["chunk_grid"]["configuration"]["chunk_shape"] = [max(1, n) for n in shape]
-    return words
-
-
-@lru_cache(maxsize=64)
-def _zarr_json(dtype: str, axes: int) -> bytes:
-    """As Zarr writes it for an array of this type, whose shape is then replaced."""
-    array = create_array(MemoryStore(), "", (1,) * axes, dtype, (1,) * axes)
-    return array.metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes()
-
-
-def create_array(
-    path: str | Path | MemoryStore,
-    name: str,
-    shape: tuple[int, ...],
-    dtype: Any,
-    chunks: tuple[int, ...],
-    together: int = 0,
-) -> zarr.Array:
-    """Lay out a Zarr array whose chunks will be written whole by independent units of work.
-
-    So many of them along the first axis lie ``together`` in each shard; 0 for no shards.
+    Returns
+    -------
+    dict
+        Its files, with their SHA-256.
     """
-    dtype, chunks = np.dtype(dtype), tuple(max(1, c) for c in chunks)
-    return zarr.create_array(
-        path if isinstance(path, MemoryStore) else str(path),
-        name=name,
-        shape=shape,
-        dtype=dtype,
-        chunks=chunks,
-        shards=(together * chunks[0], *chunks[1:]) if together else None,
-        serializer=BytesCodec(),
-        compressors=(BloscCodec(typesize=dtype.itemsize, **CODEC), Crc32cCodec()),
-        fill_value=0,
-        overwrite=True,
-        config={"write_empty_chunks": True},
-    )
+    written = dict([lay_out_array(path, name, data.shape, data.dtype)])
+    if data.size:
+        written |= dict([write_chunk(Path(path, name), (0,) * data.ndim, data)])
+    return written
 
 
 def open_for_writing(path: str | Path, name: str) -> zarr.Array:
@@ -271,28 +204,11 @@ def write_slab(folder: str | Path, slab: int, arrays: dict[str, np.ndarray]) -> 
     """
     group = Path(folder, slab_group(slab))
     shutil.rmtree(group, ignore_errors=True)
-    group.mkdir(parents=True)
-    _write_words(group.parent, _group_words())  # at once, as its arrays: Zarr takes 2 ms
-    written = dict([_write_words(group, _group_words())])
+    write_group(group.parent)
+    written = dict([write_group(group)])
     for name, data in arrays.items():
-        written |= _write_chunk(group / name, data)
+        written |= write_array(group, name, data)
     return written
-
-
-def write_attributes(path: str | Path, attributes: Mapping[str, Any]) -> None:
-    """Write attributes of a group, beside those that it has; where there is no group, make it."""
-    words = Path(path, "zarr.json")
-    held = json.loads(words.read_bytes())["attributes"] if words.exists() else {}
-    aside = words.with_name("zarr.json.partial")  # so that no half of it is there after a kill
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    aside.write_bytes(_group_words(held | dict(attributes)))
-    aside.replace(words)
-
-
-def _group_words(attributes: dict[str, Any] | None = None) -> bytes:
-    """``zarr.json`` of a group, as Zarr writes it."""
-    words = GroupMetadata(attributes).to_buffer_dict(default_buffer_prototype())
-    return words["zarr.json"].to_bytes()
 
 
 def open_store(path: str | Path) -> EventStore:
@@ -304,8 +220,7 @@ def open_store(path: str | Path) -> EventStore:
         If there is no whole store of a known version at the path.
     """
     try:
-        # At once: Zarr takes milliseconds, and each unit of work opens the store.
-        attributes = json.loads(Path(path, "zarr.json").read_bytes())["attributes"]
+        attributes = group_attributes(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedResultError(f"{path}: this is not an event store ({error}).") from error
     if attributes.get("event_store_format") != FORMAT or not Path(path, "manifest.json").exists():

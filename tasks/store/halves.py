@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.store import layout
-from tasks.store.events import FORMAT, EventStore, write_attributes
+from tasks.store.events import FORMAT, EventStore
 from tasks.store.publish import Manifest, published, step_identity
+from tasks.store.zarr_json import write_group
 
 STEP, VERSION = "half", 2
 
@@ -48,17 +49,15 @@ def publish_halves(
     def publish(number: int, work: Path) -> Manifest:
         def write(aside: Path) -> dict[str, Any]:
             of = os.path.relpath(whole.path, layout.event_store(work))
-            write_attributes(
+            write_group(
                 aside,
-                {
-                    "event_store_format": FORMAT,
-                    "scan_shape": list(whole.scan_shape),
-                    "detector_shape": list(whole.detector_shape),
-                    "slab_rows": whole.slab_rows,
-                    "events": events[number],
-                    "metadata": whole.metadata,
-                    "half": {"of": of, "seed": seed, "number": number},
-                },
+                event_store_format=FORMAT,
+                scan_shape=list(whole.scan_shape),
+                detector_shape=list(whole.detector_shape),
+                slab_rows=whole.slab_rows,
+                events=events[number],
+                metadata=whole.metadata,
+                half={"of": of, "seed": seed, "number": number},
             )
             return {"events": events[number]}
 

@@ -5,8 +5,8 @@ import pytest
 import zarr
 
 from tasks.dense_blocks import PIXELS_PER_BLOCK, DenseBlocks, blocks_of, write_blocks
-from tasks.store.events import create_array
 from tasks.store.publish import DamagedResultError
+from tasks.store.zarr_json import lay_out_array
 
 PIXELS, ROWS, COLS, SLAB = 70, 5, 6, 2
 
@@ -20,7 +20,7 @@ def counts():
 def folder(tmp_path, counts):
     zarr.create_group(str(tmp_path))
     chunk = PIXELS_PER_BLOCK, SLAB, COLS
-    create_array(tmp_path, "dense", counts.shape, counts.dtype, chunk, blocks_of(PIXELS))
+    lay_out_array(tmp_path, "dense", counts.shape, counts.dtype, chunk, blocks_of(PIXELS))
     for slab, row in enumerate(range(0, ROWS, SLAB)):
         write_blocks(tmp_path / "dense", slab, counts[:, row : row + SLAB], (SLAB, COLS))
     return tmp_path

@@ -1,11 +1,14 @@
-"""Arrays of one chunk are written past Zarr's pipeline; no byte may tell."""
+"""Groups and arrays are laid out, and single chunks written, past Zarr; no byte may tell."""
 
 import numpy as np
 import pytest
 import zarr
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from tasks.store import events
+from tasks.store.chunks import CODEC
 from tasks.store.publish import hash_file
+from tasks.store.zarr_json import group_attributes, lay_out_array, write_group
 
 
 def files_of(folder):
@@ -16,19 +19,41 @@ def files_of(folder):
     }
 
 
+def made_by_zarr(path, shape, dtype, chunks, together=0):
+    return zarr.create_array(
+        str(path),
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=(together * chunks[0], *chunks[1:]) if together else None,
+        serializer=BytesCodec(),
+        compressors=(BloscCodec(typesize=np.dtype(dtype).itemsize, **CODEC), Crc32cCodec()),
+        fill_value=0,
+        config={"write_empty_chunks": True},
+    )
+
+
 @pytest.mark.parametrize(
     "dtype", ["uint16", "uint32", ">u4", "int64", "float32", "float64", "complex64", "bool"]
 )
 @pytest.mark.parametrize("shape", [(1000,), (30, 40), (0,), (2, 3, 4)])
 def test_one_chunk_has_the_bytes_that_zarr_writes(tmp_path, dtype, shape):
     data = np.random.default_rng(0).integers(0, 2**10, shape).astype(dtype)
-    zarrs = events.create_array(tmp_path / "zarr", "", shape, data.dtype, shape)
+    zarrs = made_by_zarr(tmp_path / "zarr", shape, data.dtype, [max(1, n) for n in shape])
     if data.size:
         zarrs[...] = data
     events.write_array(tmp_path, "ours", data)
     ours, theirs = files_of(tmp_path / "ours"), files_of(tmp_path / "zarr")
     assert ours == theirs
     np.testing.assert_array_equal(events.read_array(tmp_path, "ours"), data)
+
+
+@pytest.mark.parametrize("together", [0, 3])
+def test_array_is_laid_out_as_zarr_does(tmp_path, together):
+    shape, chunks = (70, 9, 10), (32, 4, 10)
+    made_by_zarr(tmp_path / "zarr", shape, "uint16", chunks, together)
+    lay_out_array(tmp_path, "ours", shape, "uint16", chunks, together)
+    assert files_of(tmp_path / "ours") == files_of(tmp_path / "zarr")
 
 
 def test_array_of_another_shape_is_replaced_whole(tmp_path):
@@ -66,6 +91,6 @@ def test_attributes_of_a_group_have_the_bytes_that_zarr_writes(tmp_path):
     group = zarr.open_group(str(tmp_path / "zarr"), mode="a")
     for attributes in (first, then):
         group.attrs.update(attributes)
-        events.write_attributes(tmp_path / "ours", attributes)
+        write_group(tmp_path / "ours", **attributes)
         assert files_of(tmp_path / "ours") == files_of(tmp_path / "zarr")
-    assert dict(zarr.open_group(str(tmp_path / "ours"), mode="r").attrs) == first | then
+    assert group_attributes(tmp_path / "ours") == first | then
