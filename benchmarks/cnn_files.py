@@ -1,6 +1,6 @@
 """The step ``cnn`` on recordings as others write them, through the whole mill, against the truth.
 
-    PYTHONPATH=. .venv/bin/python benchmarks/cnn_files.py PROBE.npy [NAME ...] [--seed 5]
+    PYTHONPATH=. .venv/bin/python benchmarks/cnn_files.py PROBE.npy [NAME ...] [--train auto]
 
 Each recording is a dense file of patterns simulated as in ``benchmarks/cnn.py``, milled with
 ``steps: [cnn, epie]``; ePIE makes 50 rounds from a flat start on the same patterns. The images are
@@ -10,7 +10,7 @@ compared with the specimen's phase where the results' axes say that they lie.
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Recording:
     """Standard deviation of the positions, which the job then has from a file [Å]."""
     given: bool = True
     """Whether the job holds centre, radius, rotation, mirror and aberrations."""
+    train: str = "never"
     more: dict[str, Any] = field(default_factory=dict)
     """Further keys of the dataset."""
 
@@ -58,7 +59,7 @@ RECORDINGS = {
     "hbn": Recording("hbn"),
     "graphene": Recording("graphene"),
     "gold": Recording("gold"),
-    "trained": Recording("hbn", more={"cnn": {"train": "auto"}}),
+    "trained": Recording("hbn", train="auto"),
     "nothing_given": Recording("hbn", given=False),
     "wrong_angle": Recording("hbn", more={"semiangle_mrad": 1.03 * SEMIANGLE}),
     "scattered": Recording("graphene", "npy", scatter=0.08),
@@ -75,10 +76,14 @@ def main() -> None:
     parser.add_argument("probe", type=Path)
     parser.add_argument("names", nargs="*", default=list(RECORDINGS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--train", choices=("auto", "never", "always"), help="for every recording")
     options = parser.parse_args()
     for name in options.names:
+        one = RECORDINGS[name]
+        if options.train:
+            one = replace(one, train=options.train)
         with tempfile.TemporaryDirectory() as folder:
-            measure(name, RECORDINGS[name], options.probe.resolve(), options.seed, Path(folder))
+            measure(name, one, options.probe.resolve(), options.seed, Path(folder))
 
 
 def measure(name: str, one: Recording, probe: Path, seed: int, folder: Path) -> None:
@@ -140,7 +145,7 @@ def told(
     dataset: dict[str, Any] = {
         "path": str(path), "name": "x", "voltage_kv": 80, "semiangle_mrad": SEMIANGLE,
         "scan_step_angstrom": [step * cnn.PIXEL for step in one.step], "probe": str(probe),
-        "steps": ["cnn", "epie"], "cnn": {"train": "never"},
+        "steps": ["cnn", "epie"], "cnn": {"train": one.train},
         "epie": {"start": "flat", "iterations": 50, "probe_step": 0},
     }  # fmt: skip
     if one.suffix == "npy":

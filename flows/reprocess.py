@@ -21,13 +21,14 @@ from tasks import results
 from tasks.calibrate import calibrate
 from tasks.calibration.given import Given
 from tasks.calibration.tuned import with_tuned
+from tasks.compared import Method
 from tasks.disk import measure_disk
 from tasks.dpc import DpcSettings, dpc
 from tasks.epie import reconstruct
 from tasks.fetch import fetch, is_remote
 from tasks.formats.companion import read_companion
 from tasks.formats.recording import RecordingError
-from tasks.frc import FrcSettings, Method, frc, make_halves
+from tasks.frc import FrcSettings, frc, make_halves
 from tasks.ingest import ReaderOptions, ingest, source_of
 from tasks.memory import Demand, demands, refuse_what_cannot_fit
 from tasks.reduce import ReduceSettings, reduce

@@ -5,6 +5,7 @@ J. Microsc. 127 (1982) 127; van Heel, Ultramicroscopy 21 (1987) 95). Between ima
 halves of the electrons it measures signal against noise and needs no reference.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,16 +40,23 @@ class FrcCurve:
     with the sums of the next two rings."""
     shift: tuple[float, float] = (0.0, 0.0)
     """(row, column) by which the second image was moved back [px]."""
+    splits: int = 1
+    """Partings of the same electrons into halves that the correlation is the mean of."""
 
     @property
     def sigma(self) -> np.ndarray:
         """(rings,) float64: standard deviation that noise without signal has in each ring."""
-        return np.sqrt(self.shared[:, 0]) / self.pixels
+        return np.sqrt(self.shared[:, 0] * self._left) / self.pixels
 
     @property
     def independent(self) -> np.ndarray:
-        """(rings,) float64: independent products in each ring, 1/σ²."""
-        return 1 / self.sigma**2
+        """(rings,) float64: independent products in each ring of one pair of images."""
+        return self.pixels**2 / self.shared[:, 0]
+
+    @property
+    def _left(self) -> float:
+        # Another parting draws the halves' difference anew, and never their sum.
+        return (1 + 1 / self.splits) / 2
 
     def threshold(self, name: str) -> np.ndarray:
         """(rings,) float64: a threshold over the rings.
@@ -65,7 +73,7 @@ class FrcCurve:
             raise ValueError(f"unknown threshold {name!r}; there are {', '.join(THRESHOLDS)}")
         if name != "half_bit":
             return np.full(self.frequency.size, float(name))
-        root = 1 / self.sigma
+        root = np.sqrt(self.independent)
         return (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
 
     def smoothed(self) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +99,7 @@ class FrcCurve:
         pairs[:-1] += np.where(both, two[:-1], 0)
         pairs[1:] += np.where(both, two[:-1], 0)
         pairs[1:-1] += np.where(outer, three[:-2], 0)
-        sigma = np.sqrt(variance + 2 * pairs) / np.where(summed > 0, summed, 1)
+        sigma = np.sqrt(self._left * (variance + 2 * pairs)) / np.where(summed > 0, summed, 1)
         return np.where(known, value, np.nan), np.where(known, sigma, np.nan)
 
 
@@ -107,8 +115,7 @@ class Resolution:
     """Frequencies (from, to) in between where it is below: a perfect lattice has no signal between
     its reflections, and a curve that is held to them all would end at the first."""
     spread: tuple[float, float] = (0.0, 0.0)
-    """Where a curve would fall that lies lower, or higher, by its standard deviation
-    [1/length of a pixel]: what counting noise leaves open of ``frequency``."""
+    """Where a curve lower, or higher, by its standard deviation would fall [1/length of pixel]."""
 
     @property
     def length(self) -> float:
@@ -118,8 +125,7 @@ class Resolution:
     @property
     def lengths(self) -> tuple[float, float]:
         """Finest and coarsest resolution within the spread; infinite where there is none."""
-        low, high = self.spread
-        return _length(high), _length(low)
+        return _length(self.spread[1]), _length(self.spread[0])
 
 
 def fourier_ring_correlation(
@@ -195,14 +201,31 @@ def fourier_ring_correlation(
     )
 
 
+def mean_curve(curves: Sequence[FrcCurve]) -> FrcCurve:
+    """Curve of several partings of the same electrons into halves.
+
+    Parameters
+    ----------
+    curves : sequence of FrcCurve
+        One each, of images of one shape and pixel.
+
+    Returns
+    -------
+    FrcCurve
+        Their mean, which many partings bring to 1/√2 of the spread of one; NaN where one is.
+    """
+    mean = np.mean([curve.correlation for curve in curves], axis=0)
+    return replace(curves[0], correlation=mean, splits=len(curves))
+
+
 def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
     """Up to which frequency a curve, smoothed over three rings, stays above a threshold.
 
     The first stretch of rings above the threshold counts if noise alone would not reach it; one
     that follows after a gap counts only where it lies above the threshold beyond doubt, so that a
     curve that hovers about the threshold ends where it first falls below. Beyond doubt: with a
-    chance of ``FALSE_ALARM`` over the whole curve. The mean of the images is no detail, so the
-    first ring is left out.
+    chance of ``FALSE_ALARM`` over the whole curve, by the curve's own spread. The mean of the
+    images is no detail, so the first ring is left out.
 
     Parameters
     ----------
@@ -226,9 +249,11 @@ def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
         return Resolution(0.0, limited=False)
     value, sigma = np.where(known, value, -1.0), np.where(known, sigma, 0.0)
     doubt = sigma * norm.isf(FALSE_ALARM / known.sum())
-    own = sigma * (1 - np.clip(value, -1, 1) ** 2)
+    part = 1 - np.clip(value, -1, 1) ** 2
+    surely = doubt, limit + doubt * part
     found, *others = (
-        _end_of(curve.frequency, known, value + shift, doubt, limit) for shift in (0, -own, own)
+        _end_of(curve.frequency, known, value + shift * sigma * part, limit, surely)
+        for shift in (0, -1, 1)
     )
     # A lower curve never ends later, but for a stretch behind a gap that only it has.
     low, high = (one.frequency for one in others)
@@ -239,16 +264,15 @@ def _end_of(
     frequency: np.ndarray,
     known: np.ndarray,
     value: np.ndarray,
-    doubt: np.ndarray,
     limit: np.ndarray,
+    surely: tuple[np.ndarray, np.ndarray],
 ) -> Resolution:
-    """Up to where a smoothed curve, known in some rings, lies above a threshold."""
+    """Up to where a curve lies above a limit, the first stretch and later ones ``surely``."""
     above = known & (value > limit)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]]).astype(np.int8)))
     stretches: list[tuple[int, int]] = []
     for start, stop in edges.reshape(-1, 2).tolist():
-        sure = value - doubt - (limit if stretches else 0)
-        if (sure[start:stop] > 0).any():
+        if (value > surely[bool(stretches)])[start:stop].any():
             stretches.append((start, stop))
     if not stretches:
         return Resolution(0.0, limited=False)

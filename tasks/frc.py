@@ -11,45 +11,42 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from distributed import Client
 
-from gpu_kernels.dpc import filled
 from gpu_kernels.frc import (
     THRESHOLDS,
     FrcCurve,
-    fourier_ring_correlation,
+    mean_curve,
     resolution,
     signal_to_noise,
 )
-from gpu_kernels.inpaint import Filler
 from tasks.calibrate import calibration_folder, read_calibration
-from tasks.device import note_device, on_device
+from tasks.compared import HalfImage, Method, compared
+from tasks.device import note_device
 from tasks.halved import reduce_halves
 from tasks.reduce import ReduceSettings
 from tasks.regions import VACUUM
 from tasks.store import layout
 from tasks.store.datasets import write_zarr
-from tasks.store.events import open_store, read_array
+from tasks.store.events import open_store
 from tasks.store.halves import identity_of_half, publish_halves
 from tasks.store.publish import Manifest, published
+from tasks.swapped import swapped_halves
 from tasks.units import stage
 
-VERSION = 5
+VERSION = 6
 CURVES = "curves.zarr"
-BAND_LIMITED = ("virtual", "dpc", "ssb")
-"""Methods whose images hold nothing beyond 2 k0, whatever the scan step."""
+SPLITS = 8
+"""Partings of the electrons that an image is judged by which is made of sums over each position."""
 
-UNANCHORED = ("epie",)
-"""Methods that find an object, but not where it lies: their halves are moved onto each other."""
-
-Method = Callable[[Path, str], tuple[Manifest, bool]]
-"""Makes the images of one method as a step of its own name: called with a folder of steps that has
-an event store, its reductions and its calibration, and with the identity of the latter."""
+SUMMED = ("dpc",)
+"""Methods of such images, beside virtual ones; those of other methods have one parting."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +139,12 @@ def read_curves(work: Path) -> xr.Dataset:
         ``resolution_angstrom`` (at the chosen ``threshold``), ``resolutions_angstrom`` by
         threshold, ``spread_angstrom`` (finest and coarsest within one standard deviation, None for
         no resolution), ``at_limit`` (the image resolves this much or more) and ``gaps`` [1/Å]
-        likewise;
+        likewise, and ``splits`` (partings of the electrons that the curve is the mean of);
         ``<image>_snr``, the spectral signal-to-noise ratio of the image from all electrons;
         ``threshold_half_bit``; and along the frequencies ``pixels``, those of each ring, and
-        ``sigma``, the spread of noise alone. Images on another grid have an axis of their
-        own, ``frequency_epie``, with ``pixels_epie`` and so on.
+        ``sigma``, the spread of noise alone with one split (n leave √((1 + 1/n)/2) of it). Images
+        on another grid have an axis of their own, ``frequency_epie``, with ``pixels_epie`` and so
+        on.
     """
     return xr.open_zarr(layout.step_folder(work, "frc") / CURVES, chunks=None).load()
 
@@ -218,69 +216,29 @@ def _curves(
 ) -> xr.Dataset:
     geometry, _, _ = read_calibration(work)
     scan = open_store(layout.event_store(work)).scan_shape
+    annuli = reduced.annuli if settings.virtual else ()
+    pairs = compared(halves, geometry, annuli, methods)
+    curves = {image.name: [curve] for image, curve in pairs}
+    summed = {name: method for name, method in methods.items() if name in SUMMED}
+    if summed or annuli:
+        rng = np.random.default_rng(settings.seed)
+        for number, swapped in enumerate(swapped_halves(halves, SPLITS - 1, rng)):
+            for half, method in product(swapped, summed.values()):
+                method(half, f"swapped {number}")
+            for image, curve in compared(swapped, geometry, annuli, summed):
+                curves[image.name].append(curve)
     variables: dict[str, xr.Variable] = {}
-    images = [_images(half, geometry.scan_step, reduced, settings, methods) for half in halves]
-    for first, second in zip(*images, strict=True):
-        curve = fourier_ring_correlation(
-            on_device(first.values),
-            on_device(second.values),
-            first.pixel,
-            register=first.step in UNANCHORED,
-            band_limit=2 * geometry.aperture if first.step in BAND_LIMITED else np.inf,
-        )
-        on_scan = (first.values.shape, first.pixel) == (scan, geometry.scan_step)
-        variables |= _variables(first, "" if on_scan else f"_{first.step}", curve, settings)
+    for image, _ in pairs:
+        on_scan = (image.values.shape, image.pixel) == (scan, geometry.scan_step)
+        grid = "" if on_scan else f"_{image.step}"
+        variables |= _variables(image, grid, mean_curve(curves[image.name]), settings)
     facts = {"seed": settings.seed, "threshold": settings.threshold}
     along = [name for name in variables if name.startswith(("frequency", "pixels", "sigma"))]
     return xr.Dataset(variables, attrs=facts).set_coords(along)
 
 
-class _Image(NamedTuple):
-    """An image of a half that is compared with that of the other half."""
-
-    name: str
-    step: str
-    values: np.ndarray
-    """(rows, columns) float64, or complex128 where it is an object."""
-    pixel: tuple[float, float]
-    """Size of a pixel [Å]."""
-
-
-def _images(
-    half: Path,
-    scan_step: tuple[float, float],
-    reduced: ReduceSettings,
-    settings: FrcSettings,
-    methods: Mapping[str, Method],
-) -> list[_Image]:
-    found: list[_Image] = []
-    if settings.virtual and reduced.annuli:
-        events = open_store(layout.event_store(half))
-        # What is not recorded is a hole in both halves, and would be taken for signal.
-        filler, scale = Filler(events.unusable()), events.frame_scale()
-        counts = read_array(layout.step_folder(half, "reduce"), "virtual").astype(np.float64)
-        for detector, image in zip(reduced.annuli, filler.fill(counts * scale), strict=True):
-            found.append(_Image(detector.name, "virtual", image, scan_step))
-    for step in methods:
-        folder = layout.step_folder(half, step)
-        # The object itself and not its phase, which would wrap where it is strong.
-        own = next((name for name in ("object", "phase") if (folder / name).is_dir()), None)
-        if own is not None:
-            down, across = (
-                float(np.diff(read_array(folder, f"{own}_{axis}")).mean()) for axis in "yx"
-            )
-            image = read_array(folder, own)
-            image = image.astype(np.complex128 if np.iscomplexobj(image) else np.float64)
-            found.append(_Image(f"{step}_phase", step, image, (down, across)))
-            continue
-        for path in sorted(folder.glob("*_phase")):
-            image = filled(read_array(folder, path.name).astype(np.float64))
-            found.append(_Image(path.name, step, image, scan_step))
-    return found
-
-
 def _variables(
-    image: _Image, grid: str, curve: FrcCurve, settings: FrcSettings
+    image: HalfImage, grid: str, curve: FrcCurve, settings: FrcSettings
 ) -> dict[str, xr.Variable]:
     """A curve with its axis and what follows from it; ``grid`` ends the names of its axis."""
     name, step = image.name, image.step
@@ -294,6 +252,7 @@ def _variables(
         "resolutions_angstrom": lengths,
         "spread_angstrom": {t: [_finite(end) for end in one.lengths] for t, one in found.items()},
         "at_limit": {t: one.limited for t, one in found.items()},
+        "splits": curve.splits,
         "gaps": {t: [list(gap) for gap in one.gaps] for t, one in found.items()},
     }
     rows: dict[str, tuple[np.ndarray, str, str, dict[str, Any]]] = {
@@ -309,7 +268,9 @@ def _variables(
         ),
         f"frequency{grid}": (curve.frequency, "spatial frequency, middle of the ring", "1/Å", {}),
         f"pixels{grid}": (curve.pixels, "frequencies in the ring", "1", {}),
-        f"sigma{grid}": (curve.sigma, "standard deviation of noise alone", "1", {}),
+        f"sigma{grid}": (
+            replace(curve, splits=1).sigma, "standard deviation of noise alone, one split", "1", {}
+        ),
     }  # fmt: skip
     return {
         key: xr.Variable(f"frequency{grid}", values, {"long_name": words, "units": units} | more)

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from gpu_kernels.frc import fourier_ring_correlation, resolution, signal_to_noise
+from gpu_kernels.frc import (
+    fourier_ring_correlation,
+    mean_curve,
+    resolution,
+    signal_to_noise,
+)
 from gpu_kernels.registration import shifted
 from gpu_kernels.rings import ring_sums, rings_of
 
@@ -102,6 +107,27 @@ def test_spread_of_noise_is_as_stated(kind, window):
     for found in (np.array(scores)[:, 4:-1], np.array(smoothed)[:, 4:-1]):
         assert abs(found.mean()) < 0.07
         np.testing.assert_allclose(found.std(axis=0).mean(), 1, atol=0.04)
+
+
+def test_spread_of_noise_falls_with_the_partings_as_stated():
+    rng = np.random.default_rng(11)
+    scores, alone, smoothed = [], [], []
+    for _ in range(200):
+        counts = rng.poisson(40.0, size=(40, 40))
+        parted = [rng.binomial(counts, 0.5) for _ in range(5)]
+        curves = [fourier_ring_correlation(half, counts - half) for half in parted]
+        curve = mean_curve(curves)
+        assert curve.splits == 5
+        np.testing.assert_allclose(curve.sigma, curves[0].sigma * np.sqrt(0.6))
+        np.testing.assert_array_equal(curve.threshold("half_bit"), curves[0].threshold("half_bit"))
+        scores.append(curve.correlation / curve.sigma)
+        alone.append(curves[1].correlation / curves[1].sigma)
+        value, sigma = curve.smoothed()
+        smoothed.append(value / sigma)
+    for found in (scores, alone, smoothed):
+        inner = np.array(found)[:, 4:-1]
+        assert abs(inner.mean()) < 0.07
+        np.testing.assert_allclose(inner.std(axis=0).mean(), 1, atol=0.05)
 
 
 def test_noise_alone_has_no_resolution():
