@@ -5,6 +5,7 @@ This file is the only place that knows whether CuPy is installed.
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ except ImportError:  # a machine without a GPU: the CPU forms are complete on th
 
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 """A small scan makes small grids, which is no fault; numba would warn of each."""
+config.CUDA_ARRAY_INTERFACE_SYNC = 0
+"""All work is queued on one stream, in order; numba would wait for it with each array of CuPy's."""
 
 DRIVER = Path("/proc/driver/nvidia/version")
 """Where the driver's kernel module says which it is."""
@@ -36,16 +39,29 @@ def on_gpu(array: Array) -> bool:
     )
 
 
+@lru_cache(maxsize=1)
+def _cupy_usable() -> bool:
+    """Whether CuPy is there, and a device; asked once, since it is asked with every array."""
+    return cupy is not None and cupy.is_available()
+
+
 def device_zeros(shape: int | tuple[int, ...], dtype: Any) -> Array:
     """Zeros on the device: CuPy's where it is usable, else numba.cuda's (and its simulator's)."""
-    if cupy is not None and cupy.is_available():
+    if _cupy_usable():
         return cupy.zeros(shape, dtype=dtype)
     return cuda.to_device(np.zeros(shape, dtype=dtype))
 
 
+def device_empty(shape: int | tuple[int, ...], dtype: Any) -> Array:
+    """An array on the device that is to be filled, as ``device_zeros`` is already."""
+    if _cupy_usable():
+        return cupy.empty(shape, dtype=dtype)
+    return cuda.device_array(shape, dtype)
+
+
 def to_device(array: np.ndarray) -> Array:
     """Copy a host array to the device."""
-    if cupy is not None and cupy.is_available():
+    if _cupy_usable():
         return cupy.asarray(array)
     return cuda.to_device(array)
 
@@ -64,7 +80,7 @@ def as_library(array: Array) -> Array:
 
     In the simulator, which has no CuPy, the libraries are those of the host.
     """
-    if cupy is not None and on_gpu(array) and cupy.is_available():
+    if on_gpu(array) and _cupy_usable():
         return cupy.asarray(array)
     return to_host(array)
 

@@ -9,14 +9,16 @@ the scan stays. What is held are the frequencies below 2 k0 of one half plane.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.fft
 
-from gpu_kernels.backend import Array, to_host
+from gpu_kernels.backend import Array, on_gpu, to_host
 from gpu_kernels.chi import chi_turns
 from gpu_kernels.fourier import scan_frequencies
 from gpu_kernels.hold_spectrum import HANN, Collector
+from gpu_kernels.kept_phase import KeptPhase
 from gpu_kernels.ssb import sums_of_parts
 from gpu_kernels.ssb_finish import Estimate, phase_spectrum
 from gpu_kernels.ssb_geometry import SsbGeometry
@@ -117,6 +119,10 @@ class HeldTrotters:
         """Number of frequencies along x, from 0 on."""
         return int(self.parts.shape[2])
 
+    @cached_property
+    def _kept(self) -> KeptPhase:
+        return KeptPhase(self.parts, self.rows, self.scan_shape, self.scan_step, self.scale)
+
     @property
     def nbytes(self) -> int:
         """Bytes of G."""
@@ -158,6 +164,11 @@ class HeldTrotters:
             If no pixel is inside the aperture, or the estimate is unknown.
         """
         inside, intensity = self._disk(k_y, k_x, geometry)
+        if on_gpu(self.parts) and estimate == "both" and not wiener:
+            image = to_host(self._kept(k_y, k_x, geometry, intensity))
+            positions = self.scan_shape[0] * self.scan_shape[1]
+            spectrum = to_host(self._kept.spectrum) * positions
+            return HeldPhase(image.astype(np.float32), spectrum.astype(np.complex64))
         q_y, q_x = scan_frequencies(self.scan_shape, self.scan_step)
         fields = sums_of_parts(
             self.parts, k_y, k_x, q_y[self.rows], geometry, self.scale, estimate == "wpo", threads

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from gpu_kernels.backend import Array, as_library, device_zeros, on_gpu, to_device, to_host
-from gpu_kernels.chi import chi_turns
 from gpu_kernels.fourier import ScanTransform, half_plane
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.ssb_reduce import FIELDS, PIXELS_AT_ONCE, UNSCALED, over_rows, reduce_block
-from gpu_kernels.ssb_reduce_gpu import THREADS_PER_BLOCK, reduce_kernel
+from gpu_kernels.ssb_reduce_gpu import packed, reduce_on_gpu
 
 BYTES_AT_ONCE = 16 * 2**20
 """Of transformed pixels that exist at a time on the CPU; larger was no faster."""
@@ -187,21 +186,8 @@ def sums_of_parts(
     sums = np.zeros((FIELDS, rows, columns)) if sums is None else sums
     if on_gpu(parts):
         there = sums if on_gpu(sums) else device_zeros(sums.shape, np.float64)
-        scale = to_device(np.zeros((0, 0, 0), np.float32)) if scale is None else scale
-        here = chi_turns.py_func(chi, k_y, k_x)
-        # One small copy rather than five: each costs as much as a kernel's start.
-        numbers = (k_y, k_x, here, q_y, chi)
-        packed, ends = to_device(np.concatenate(numbers)), np.cumsum([one.size for one in numbers])
-        k_y, k_x, here, q_y, chi = (
-            packed[end - one.size : end] for one, end in zip(numbers, ends.tolist(), strict=True)
-        )
-        kernel, blocks = (
-            reduce_kernel(parts.dtype, everything),
-            -(-rows * columns // THREADS_PER_BLOCK),
-        )
-        kernel[blocks, THREADS_PER_BLOCK](
-            parts, k_y, k_x, here, q_y, step, geometry.aperture, chi, scale, there
-        )
+        numbers = to_device(packed(k_y, k_x, q_y, step, geometry.aperture, chi))
+        reduce_on_gpu(parts, numbers, there, scale, everything)
         if there is not sums:
             sums += to_host(there)
         return sums

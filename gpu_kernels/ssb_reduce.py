@@ -106,7 +106,8 @@ def over_rows(add: Callable[[tuple[int, int]], None], rows: int, threads: int) -
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _chord(y, x, limit, step, columns):
+def chord(y, x, limit, step, columns):
+    """Run of columns, (first, one beyond the last), that a disk around (y, x) covers."""
     # Columns c with (x − c·step)² + y² < k0²: a disk cuts a row in one piece. The root is right to
     # a rounding error; the inequality itself decides at the ends, as it does on the device.
     square = limit - y * y
@@ -127,8 +128,8 @@ def _chord(y, x, limit, step, columns):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _along_row(c, y):
-    # χ/2π at a fixed y as a polynomial in x alone.
+def along_row(c, y):
+    """χ/2π at a fixed y: factors of 1, x, x², x³, x⁴."""
     return (
         y * y * (c[0] + y * (c[3] + y * c[7])),
         y * (c[1] + y * (c[4] + y * c[8])),
@@ -223,12 +224,12 @@ def _reduce_cpu(
             if noisy < columns:
                 _add_power(scratch, value, noisy)
             y, x = k_y[pixel], real(k_x[pixel])
-            m0, m1 = _chord(y - q_y[row], k_x[pixel], limit, step, end)
-            p0, p1 = _chord(y + q_y[row], -k_x[pixel], limit, step, end)
+            m0, m1 = chord(y - q_y[row], k_x[pixel], limit, step, end)
+            p0, p1 = chord(y + q_y[row], -k_x[pixel], limit, step, end)
             if m1 <= m0 and p1 <= p0:
                 continue
             here = chi_turns(chi, y, k_x[pixel])
-            a, b = _along_row(chi, y - q_y[row]), _along_row(chi, y + q_y[row])
+            a, b = along_row(chi, y - q_y[row]), along_row(chi, y + q_y[row])
             p = (real(a[0] - here), real(a[1]), real(a[2]), real(a[3]), real(a[4]))
             q = (real(b[0] - here), real(b[1]), real(b[2]), real(b[3]), real(b[4]))
             d0, d1 = max(m0, p0), min(m1, p1)

@@ -38,6 +38,19 @@ class Lesson(NamedTuple):
     """(groups, patterns, side, side) float32 [rad]."""
 
 
+class Drawn(NamedTuple):
+    """What a processor draws for a lesson, before anything is counted."""
+
+    probes: np.ndarray
+    """(groups, side, side) complex64."""
+    electrons: np.ndarray
+    """(groups,) float32."""
+    objects: np.ndarray
+    """(groups · patterns, side, side) float32 [rad]."""
+    noise: int
+    """Seed of the counts."""
+
+
 @dataclass(frozen=True)
 class Lessons:
     """Where lessons come from."""
@@ -49,21 +62,34 @@ class Lessons:
     seed: int = 0
     phase_range: tuple[float, float] = PHASE_RANGE
 
-    def lesson(self, step: int, groups: int, patterns: int, device: str = "cpu") -> Lesson:
-        """The lesson of a step: ``groups`` probes and doses with ``patterns`` specimens each."""
+    def drawn(self, step: int, groups: int, patterns: int) -> Drawn:
+        """Specimens, probes and doses of the lesson of a step."""
         rng = np.random.default_rng([self.seed, step])
         drawn = self.probes.draw(groups, rng)
         doses = log_uniform(self.doses, groups, rng).astype(np.float32)
         objects = self.atlas.phases(groups * patterns, drawn.shape[-1], rng, self.phase_range)
-        noise = torch.Generator(device).manual_seed(int(rng.integers(1 << 62)))
-        phases = torch.from_numpy(objects).to(device)
-        probes, electrons = torch.from_numpy(drawn).to(device), torch.from_numpy(doses).to(device)
-        each = probes.repeat_interleave(patterns, dim=0)
-        roots = counted_roots(intensity(phases, each), electrons.repeat_interleave(patterns), noise)
-        return Lesson(
-            roots.unflatten(0, (groups, patterns)), electrons, probes,
-            phases.unflatten(0, (groups, patterns)),
-        )  # fmt: skip
+        return Drawn(drawn, doses, objects, int(rng.integers(1 << 62)))
+
+    def lesson(self, step: int, groups: int, patterns: int, device: str = "cpu") -> Lesson:
+        """The lesson of a step: ``groups`` probes and doses with ``patterns`` specimens each."""
+        return counted(self.drawn(step, groups, patterns), device)
+
+
+def counted(drawn: Drawn, device: str = "cpu") -> Lesson:
+    """Count the patterns of what was drawn."""
+    noise = torch.Generator(device).manual_seed(drawn.noise)
+    phases = torch.from_numpy(drawn.objects).to(device)
+    probes, electrons = (
+        torch.from_numpy(one).to(device) for one in (drawn.probes, drawn.electrons)
+    )
+    groups = len(probes)
+    patterns = len(phases) // groups
+    each = probes.repeat_interleave(patterns, dim=0)
+    roots = counted_roots(intensity(phases, each), electrons.repeat_interleave(patterns), noise)
+    return Lesson(
+        roots.unflatten(0, (groups, patterns)), electrons, probes,
+        phases.unflatten(0, (groups, patterns)),
+    )  # fmt: skip
 
 
 def lit_loss(answers: torch.Tensor, lesson: Lesson) -> torch.Tensor:

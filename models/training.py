@@ -3,15 +3,26 @@
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.lessons import VALIDATION_SEED, Lesson, Lessons, Score, lit_loss, score
+from models.lessons import (
+    VALIDATION_SEED,
+    Drawn,
+    Lesson,
+    Lessons,
+    Score,
+    counted,
+    lit_loss,
+    score,
+)
 from models.networks import LinearPatch, PatchNetwork
 from models.unrolled import UnrolledPatch
 
@@ -155,9 +166,10 @@ def train(
     end = recipe.steps if until is None else min(until, recipe.steps)
     losses: list[float] = []
     start = time.monotonic()
+    teacher = _Teacher(lessons, recipe, device)
     while state.step < end and not _stale(state, recipe):
         own = state.step if rank == 0 else state.step + rank * (VALIDATION_SEED >> 8)
-        losses.append(_learn(objective, state, lessons, recipe, own, device))
+        losses.append(_learn(objective, state, teacher, recipe, own, device))
         if on_step is not None:
             on_step(state.step)
         if state.step % every == 0 or state.step == recipe.steps:
@@ -191,11 +203,11 @@ def steps_within(
 ) -> Recipe:
     """The recipe with as many steps as the time allows, by the speed of some steps on a copy."""
     state = begin(deepcopy(network).to(device).train(), recipe)
-    objective = _Objective(state.network)
+    objective, teacher = _Objective(state.network), _Teacher(lessons, recipe, device)
     times = []
     for step in range(TRIAL_STEPS):
         before = time.monotonic()
-        _learn(objective, state, lessons, recipe, step, device)
+        _learn(objective, state, teacher, recipe, step, device)
         times.append(time.monotonic() - before)
     one = sum(times[TRIAL_STEPS // 3 :]) / (TRIAL_STEPS - TRIAL_STEPS // 3)
     return replace(recipe, steps=max(recipe.validations, int(60 * minutes * TIME_SHARE / one)))
@@ -232,14 +244,33 @@ class _Objective(nn.Module):
         return last + EARLIER_STAGES * sum(lit_loss(answer, lesson) for answer in answers[:-1])
 
 
+class _Teacher:
+    """Lessons of a recipe; beside a GPU a thread draws the next one while it learns this one."""
+
+    def __init__(self, lessons: Lessons, recipe: Recipe, device: str) -> None:
+        self.seed = lessons.seed
+        self._draw = partial(lessons.drawn, groups=recipe.groups, patterns=recipe.patterns)
+        self._device = device
+        self._aside = None if device == "cpu" else ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[Drawn]] | None = None
+
+    def lesson(self, step: int) -> Lesson:
+        """The lesson of a step, whatever was asked for before."""
+        ahead, self._next = self._next, None
+        found = ahead[1] if ahead is not None and ahead[0] == step else None
+        if self._aside is not None:
+            self._next = step + 1, self._aside.submit(self._draw, step + 1)
+        return counted(self._draw(step) if found is None else found.result(), self._device)
+
+
 def _learn(
-    objective: nn.Module, state: State, lessons: Lessons, recipe: Recipe, lesson: int, device: str
+    objective: nn.Module, state: State, lessons: _Teacher, recipe: Recipe, lesson: int, device: str
 ) -> float:
     for group in state.optimiser.param_groups:
         group["lr"] = recipe.rate(state.step)
     # Dropout draws from here, so that it too depends on the step alone.
     torch.manual_seed(lessons.seed * 1_000_003 + lesson)
-    taught = lessons.lesson(lesson, recipe.groups, recipe.patterns, device)
+    taught = lessons.lesson(lesson)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.half):
         loss = objective(taught)
     state.optimiser.zero_grad()

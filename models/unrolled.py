@@ -117,7 +117,7 @@ class UnrolledPatch(PatchNetwork):
             step = self._step(phases, roots, sight)
             seen = torch.stack([3 * phases, 3 * step, 3 * (phases + step)], dim=2)
             correction = correct(torch.cat([seen, known], dim=2).flatten(0, 1))
-            phases = phases + size * step + correction.view(phases.shape)
+            phases = phases + size * step + correction.view(phases.shape).to(roots.dtype)
             answers.append(phases)
         return answers
 
@@ -133,7 +133,8 @@ class UnrolledPatch(PatchNetwork):
         back = torch.fft.ifft2(waves * (misfit * (power + DARK).rsqrt()), norm="ortho")
         slope = (exit_waves.conj() * back).imag * (sight.dose_root / NOISE)
         slope = central(torch.fft.fftshift(slope, dim=(-2, -1)), self.head)
-        return (slope.flatten(2) @ sight.inverse).view(phases.shape)
+        # Of what is worked out in bfloat16, sums are kept in single precision.
+        return (slope.flatten(2) @ sight.inverse).view(phases.shape).to(roots.dtype)
 
 
 def mean_root(mean: torch.Tensor) -> torch.Tensor:

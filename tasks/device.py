@@ -78,8 +78,19 @@ def blocks_on_device(blocks: Iterable[np.ndarray]) -> Iterator[Array]:
 
 
 def torch_device() -> str:
-    """Where networks of this process run, as torch names it."""
-    return "cuda" if cuda_wanted() and not config.ENABLE_CUDASIM else "cpu"
+    """Where networks of this process run, as torch names it; on a GPU made to repeat themselves."""
+    if not cuda_wanted() or config.ENABLE_CUDASIM:
+        return "cpu"
+    import torch  # takes a second, which units without a network need not wait for
+
+    # Read when torch first multiplies matrices: with work space of one size sums have one order.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # What torch calls single precision has 10 bits by default in convolutions.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    return "cuda"
 
 
 def device_room() -> int | None:

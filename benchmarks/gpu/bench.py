@@ -139,17 +139,15 @@ def seconds(work: Callable[[], Any], repeats: int = REPEATS) -> float:
     return median(times)
 
 
-def peak_bytes(work: Callable[[], Any]) -> int:
-    """Device memory that some work takes beyond what is held; 0 in the simulator."""
+def taken(make: Callable[[], Any]) -> tuple[Any, int]:
+    """Something, and the device memory that it took to make it; 0 in the simulator."""
     if config.ENABLE_CUDASIM:
-        work()
-        return 0
-    pool = cupy.get_default_memory_pool()
-    pool.free_all_blocks()
-    before = pool.total_bytes()
-    work()
+        return make(), 0
+    cupy.get_default_memory_pool().free_all_blocks()
+    before = cupy.cuda.Device().mem_info[0]
+    made = make()
     cupy.cuda.Device().synchronize()
-    return int(pool.total_bytes() - before)
+    return made, int(before - cupy.cuda.Device().mem_info[0])
 
 
 def show(

@@ -15,19 +15,19 @@ import numpy as np
 from benchmarks.gpu import bench
 from gpu_kernels.backend import Array, as_library, beside, to_host
 from gpu_kernels.fourier import half_plane, libraries
+from gpu_kernels.kept_phase import CountedPhase, KeptPhase
 from gpu_kernels.pixel_plan import plan_pixels
 from gpu_kernels.reduction_gpu import Tables, reduce_on_device
-from gpu_kernels.ssb import SsbSums, parts_of, ssb_of_spectrum, ssb_partial, sums_of_parts
-from gpu_kernels.ssb_finish import padded, phase_spectrum, ssb_finish
+from gpu_kernels.ssb import SsbSums, parts_of, ssb_of_spectrum, ssb_partial
+from gpu_kernels.ssb_finish import ssb_finish
 from gpu_kernels.ssb_geometry import SsbGeometry
 
 SCAN, RADIUS = ((12, 10), 3.2) if bench.tiny() else ((1024, 1024), 9.0)
 STEP, SEMIANGLE, WAVELENGTH = 0.31, 0.025, 0.0417572
 PER_PIXEL = 0.75
 """Electrons of a disk pixel at one position: 2e8 in all."""
-AT_ONCE = (4,) if bench.tiny() else (8, 16, 32, 64)
-"""Pixels that are transformed together: few stay in the cache, many fill the device. 128 would
-take more than 1.2 GB."""
+AT_ONCE = (4,) if bench.tiny() else (16, 32, 64)
+"""Pixels that are transformed together: more fill the device. 128 would take more than 1.2 GB."""
 PAIR, SINGLE = 110, 55
 """Operations of a pair (k, Q) in the double overlap and in a single one: χ, sines and sums."""
 
@@ -64,16 +64,18 @@ def counts_to_phase(device: bench.Device, scan: Recording) -> None:
     (there,) = bench.moved_there(scan.counts)
     # Counts in; single precision out and in again; half plane out, in and out again; sums.
     moved = scan.counts.nbytes + (8 + 3 * 4) * scan.counts.size + scan.kept_bytes
-    runs = {some: phase_maker(there, scan, some) for some in AT_ONCE}
-    times = {some: bench.seconds(run) for some, run in runs.items()}
+    times, most, error, repeats = {}, 0, 0.0, ""
+    for some in AT_ONCE:
+        run, used = bench.taken(
+            partial(CountedPhase, there, scan.k_y, scan.k_x, scan.geometry, some)
+        )
+        times[some], most = bench.seconds(run), max(most, used)
+        error, repeats = max(error, bench.off(to_host(run()), scan.exact)), bench.same_bits(run)
     at_once = min(times, key=lambda some: times[some])
-    run = runs[at_once]
-    error = bench.off(to_host(run()), scan.exact)
-    used = bench.peak_bytes(run)
     bench.show(
         device, f"SSB, counts to phase, {at_once} pixels at a time", times[at_once],
         "3 ms, stretch 1.5 ms", "about 50 ms", moved, scan.transform + scan.pairs, error,
-        f"{bench.same_bits(run)}, {used / 1e9:.2f} GB beyond the counts; "
+        f"{repeats}, at most {most / 1e9:.2f} GB beyond the counts; "
         + ", ".join(f"{1e3 * took:.2f} ms for {some}" for some, took in times.items()),
     )  # fmt: skip
 
@@ -134,11 +136,6 @@ def phase_of(
     return ssb_finish(total, intensity, geometry).phase
 
 
-def phase_maker(counts: Array, scan: Recording, at_once: int) -> Callable[[], Array]:
-    """Work without arguments, for the clock."""
-    return lambda: phase_of(counts, scan.k_y, scan.k_x, scan.geometry, at_once)
-
-
 def held_parts(counts: Array, geometry: SsbGeometry) -> Array:
     """G of all pixels within 2 k0 along x, (pixels, rows, columns, 2) float32."""
     parts = [
@@ -151,17 +148,9 @@ def held_parts(counts: Array, geometry: SsbGeometry) -> Array:
 
 def update_maker(parts: Array, scan: Recording) -> Callable[[], Array]:
     """Phase alone, from G that is kept."""
-    geometry, (q_y, _) = scan.geometry, scan.geometry.frequencies()
-
-    def update() -> Array:
-        fields = SsbSums.none(geometry, parts).fields
-        sums_of_parts(parts, scan.k_y, scan.k_x, q_y, geometry, everything=False, sums=fields)
-        half = as_library(phase_spectrum(fields, scan.mean)[0])
-        _, fft = libraries(half)
-        # Frequencies beyond those that are kept are taken as 0.
-        return fft.irfft2(padded(half, geometry), s=geometry.scan_shape, overwrite_x=True)
-
-    return update
+    geometry, rows = scan.geometry, np.arange(SCAN[0])
+    kept = KeptPhase(parts, rows, geometry.scan_shape, geometry.scan_step)
+    return lambda: kept(scan.k_y, scan.k_x, geometry, scan.mean)
 
 
 def events_to_phase(device: bench.Device, scan: Recording) -> None:
@@ -185,7 +174,7 @@ def events_to_phase(device: bench.Device, scan: Recording) -> None:
     def run() -> Array:
         found = reduce_on_device(*there, plan, tables, frame_sum=False)
         dense = found.dense[:pixels].reshape(pixels, *SCAN)
-        return phase_of(dense, scan.k_y, scan.k_x, scan.geometry, 32)
+        return phase_of(dense, scan.k_y, scan.k_x, scan.geometry, AT_ONCE[-1])
 
     error = bench.off(to_host(run()), scan.exact)
     moved = indices.nbytes + (4 + 8 + 12) * scan.counts.size

@@ -75,7 +75,7 @@ def test_script_that_is_stopped_leaves_the_rows_that_it_had(monkeypatch, capsys)
     lines = capsys.readouterr().out.splitlines()
     assert lines[lines.index("| a row |") + 1] == "| reductions |"
     assert lines[-1] == (
-        "Not measured: ssb took more than 150 s and was stopped; cnn failed with 1."
+        "Not measured: ssb took more than 80 s and was stopped; cnn failed with 1."
     )
 
 

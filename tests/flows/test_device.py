@@ -1,4 +1,4 @@
-"""A whole job on the CUDA device of the simulator gives what it gives on cores."""
+"""A whole job on a CUDA device, or on that of the simulator, gives what it gives on cores."""
 
 import json
 import os
@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from numba import cuda
 
 from tasks.simulate import simulate
 from tasks.simulation import small_simulation
 
 ROOT = Path(__file__).resolve().parents[2]
+HARDWARE = os.environ.get("NUMBA_ENABLE_CUDASIM") != "1" and cuda.is_available()
 MILL = """
 import json, sys
 from pathlib import Path
@@ -38,7 +40,10 @@ assert row["status"] == "ok", row
 def milled(folder, scan, device, keys):
     """Results of a job, all but its calibration on a device."""
     job = {"output": str(folder), "datasets": [{"path": "scan.h5", "name": "x"} | keys]}
-    told = {"PHASEMILL_DEVICE": device, "NUMBA_ENABLE_CUDASIM": str(int(device == "cuda"))}
+    told = {
+        "PHASEMILL_DEVICE": device,
+        "NUMBA_ENABLE_CUDASIM": str(int(device == "cuda" and not HARDWARE)),
+    }
     subprocess.run(
         [sys.executable, "-c", MILL, str(scan.parent), json.dumps(job)],
         env=os.environ | told, cwd=ROOT, check=True,
@@ -58,7 +63,12 @@ def compared(tmp_path, recording, **keys):
     }  # fmt: skip
     paths = [milled(tmp_path / side, scan, side, given | keys) for side in ("cpu", "cuda")]
     told = json.loads((paths[1].parent / "provenance.json").read_text())
-    assert told["device"] == "CUDA simulator on the CPU"
+    assert HARDWARE or told["device"] == "CUDA simulator on the CPU"
+    return agreed(*paths)
+
+
+def agreed(*paths):
+    """Names of the variables of two results, which are the same to 1e-4 of their ranges."""
     names = set()
     for group in (None, "frc"):
         if group is not None and not (paths[0] / group).is_dir():
@@ -96,3 +106,33 @@ def test_iterations_and_stitched_patches_agree(tmp_path):
         cnn={"train": "never", "stride": 2},
     )
     assert {"cnn_phase", "epie_phase", "epie_object", "epie_residual"} <= found
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_a_night_on_local_cuda_repeats_and_agrees_with_cores(tmp_path):
+    if not HARDWARE:
+        pytest.skip("needs a CUDA device")
+    pytest.importorskip("dask_cuda", reason="dask-cuda is not installed")
+    simulate(small_simulation(scan_shape=(64, 48), electrons=1000.0), tmp_path / "scan.h5")
+    dataset = {
+        "path": "scan.h5", "name": "x", "voltage_kv": 80, "semiangle_mrad": 25,
+        "scan_step_angstrom": 0.4, "steps": ["virtual", "dpc", "ssb", "cnn", "epie", "frc"],
+        "cnn": {"train": "never"}, "epie": {"iterations": 4, "side": 32},
+    }  # fmt: skip
+    results = []
+    for name, cluster in (("cores", "local"), ("first", "local-cuda"), ("again", "local-cuda")):
+        job = {"output": name, "cluster": cluster, "datasets": [dataset]}
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(job))
+        subprocess.run(
+            [sys.executable, "-c", "from flows.cli import app; app()", "run",
+             tmp_path / f"{name}.yaml", "--no-prefect"],
+            cwd=ROOT, check=True,
+        )  # fmt: skip
+        results.append(tmp_path / name / "x" / "results.zarr")
+    files = [
+        {one.relative_to(path): one.read_bytes() for one in path.rglob("*") if one.is_file()}
+        for path in results[1:]
+    ]
+    assert files[0] == files[1]
+    assert {"ssb_phase", "cnn_phase", "epie_phase"} <= agreed(results[0], results[1])

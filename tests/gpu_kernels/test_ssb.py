@@ -1,15 +1,19 @@
 """SSB and the weak-phase estimate return the object that made the data, in radians."""
 
+import os
+
 import numpy as np
 import pytest
+from numba import cuda
 
-from gpu_kernels.backend import to_host
+from gpu_kernels.backend import to_device, to_host
 from gpu_kernels.chi import chi_polynomial, chi_turns, turned_aberrations
-from gpu_kernels.fourier import scan_spectrum
+from gpu_kernels.fourier import scan_spectrum, widened
 from gpu_kernels.ssb import SsbSums, ssb_of_spectrum, ssb_partial
 from gpu_kernels.ssb_finish import ssb_finish
 from gpu_kernels.ssb_geometry import SsbGeometry
 
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 WAVELENGTH, SEMIANGLE = 0.0417572, 0.025
 K0 = SEMIANGLE / WAVELENGTH
 # Krivanek coefficients: C10, C12, C21, C23 and C30 with odd and even terms.
@@ -178,6 +182,21 @@ def test_sums_equal_the_definition(twin):
     np.testing.assert_allclose(to_host(sums.fields), expected, atol=1e-7)
     np.testing.assert_allclose(sums.noise, expected[9].sum())
     assert sums.noise_count == beyond.sum() * ky.size
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "shape"), [
+    (np.uint8, (1, 1, 3)), (np.uint8, (2, 31, 67)), (np.uint16, (2, 32, 64)),
+    (np.int64, (5, 7, 70)),
+])  # fmt: skip
+def test_counts_are_widened_without_a_change(dtype, shape):
+    if not (SIMULATED or cuda.is_available()):
+        pytest.skip("no CUDA device, and NUMBA_ENABLE_CUDASIM is not 1")
+    counts = np.random.default_rng(0).integers(0, 120, shape).astype(dtype)
+    for wide in (np.float32, np.float64):
+        found = widened(to_device(counts), wide)
+        assert found.dtype == wide
+        np.testing.assert_array_equal(to_host(found), counts)
 
 
 @pytest.mark.parametrize("estimate", ["both", "left", "right", "wpo"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models import training
 from models.lessons import Lessons, score
 from models.networks import DensePatch
 from models.probe_family import ProbeFamily
@@ -98,6 +99,15 @@ def test_lessons_depend_on_seed_and_step_alone():
     a, b, c = one.lesson(7, 2, 4), two.lesson(7, 2, 4), one.lesson(8, 2, 4)
     assert torch.equal(a.roots, b.roots)
     assert not torch.equal(a.roots, c.roots)
+
+
+def test_lessons_drawn_ahead_are_those_of_their_steps(monkeypatch):
+    lessons, recipe = lessons_and_tests()[0], Recipe(groups=2, patterns=3)
+    monkeypatch.setattr(training, "counted", lambda drawn, device: drawn)
+    ahead = training._Teacher(lessons, recipe, "cuda")
+    for step in (0, 1, 2, 7, 5, 6):
+        for found, exact in zip(ahead.lesson(step), lessons.drawn(step, 2, 3), strict=True):
+            np.testing.assert_array_equal(found, exact)
 
 
 def test_a_family_of_probes_has_other_probes_and_doses_in_every_group():

@@ -28,6 +28,24 @@ def test_arrays_stay_where_they_are_unless_a_device_is_wanted(monkeypatch):
     assert torch_device() == "cpu"
 
 
+def test_networks_on_a_gpu_repeat_themselves_in_single_precision(monkeypatch):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(device, "cuda_wanted", lambda: True)
+    monkeypatch.setattr(device.config, "ENABLE_CUDASIM", 0)
+    backends = torch.backends
+    backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = True
+    try:
+        assert torch_device() == "cuda"
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not backends.cudnn.allow_tf32
+        assert not backends.cuda.matmul.allow_tf32
+    finally:
+        backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = True, False
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = True
+
+
 def test_missing_device_is_named_with_what_to_do(monkeypatch):
     monkeypatch.setenv(device.VARIABLE, "cuda")
     monkeypatch.setattr(backend.config, "ENABLE_CUDASIM", 0)
