@@ -80,6 +80,7 @@ def milled(folder: Path, side: int, client: Client) -> Scan:
         raise SystemExit(f"{path}: {row}")
     told = json.loads((folder / "out" / "scan" / "provenance.json").read_text())
     steps = {step["name"]: float(step["seconds"]) for step in told["steps"]}
+    print(f"{side} x {side}, {counted} electrons: {took:.2f} s", flush=True)
     return Scan(side * side, counted, steps | {"all": took})
 
 

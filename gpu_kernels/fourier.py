@@ -121,6 +121,12 @@ def widened(block: Array, dtype: Any, queue: Any = 0) -> Array:
     return found
 
 
+def parts_of(spectrum: Array) -> Array:
+    """(pixels, scan_y, columns, 2): a view of the real and imaginary part of each number."""
+    real = np.float64 if spectrum.dtype == np.complex128 else np.float32
+    return spectrum.view(real).reshape(*spectrum.shape, 2)
+
+
 class ScanTransform:
     """The transform of ``scan_spectrum`` for many blocks of one scan, with its own scratch."""
 

@@ -8,8 +8,13 @@ import numpy as np
 from numba import cuda, njit
 
 from gpu_kernels.backend import Array, on_gpu, to_host
-from gpu_kernels.fourier import ScanTransform, libraries, scan_frequencies, scan_spectrum
-from gpu_kernels.ssb import parts_of
+from gpu_kernels.fourier import (
+    ScanTransform,
+    libraries,
+    parts_of,
+    scan_frequencies,
+    scan_spectrum,
+)
 from gpu_kernels.ssb_reduce import NOISE_FROM, PIXELS_AT_ONCE
 from gpu_kernels.ssb_reduce_gpu import THREADS_PER_BLOCK
 

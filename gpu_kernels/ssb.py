@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpu_kernels.backend import Array, as_library, device_zeros, on_gpu, to_device, to_host
-from gpu_kernels.fourier import ScanTransform, half_plane
+from gpu_kernels.fourier import ScanTransform, half_plane, parts_of
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.ssb_reduce import FIELDS, PIXELS_AT_ONCE, UNSCALED, over_rows, reduce_block
 from gpu_kernels.ssb_reduce_gpu import packed, reduce_on_gpu
@@ -137,12 +137,6 @@ def ssb_of_spectrum(
     total.noise_count += geometry.noise_frequencies * k_y.size
     total.electrons += as_library(parts[:, 0, 0, 0]).sum(dtype=np.float64)
     return total
-
-
-def parts_of(spectrum: Array) -> Array:
-    """(pixels, scan_y, columns, 2): a view of the real and imaginary part of each number."""
-    real = np.float64 if spectrum.dtype == np.complex128 else np.float32
-    return spectrum.view(real).reshape(*spectrum.shape, 2)
 
 
 def sums_of_parts(

@@ -121,7 +121,7 @@ def test_a_night_on_local_cuda_repeats_and_agrees_with_cores(tmp_path):
         "cnn": {"train": "never"}, "epie": {"iterations": 4, "side": 32},
     }  # fmt: skip
     results = []
-    for name, cluster in (("cores", "local"), ("first", "local-cuda"), ("again", "local-cuda")):
+    for name, cluster in (("cores", "threads"), ("first", "local-cuda"), ("again", "local-cuda")):
         job = {"output": name, "cluster": cluster, "datasets": [dataset]}
         (tmp_path / f"{name}.yaml").write_text(json.dumps(job))
         subprocess.run(

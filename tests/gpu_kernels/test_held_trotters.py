@@ -7,10 +7,10 @@ import pytest
 
 from benchmarks.simulated_scan import mos2_phase, simulate
 from gpu_kernels.backend import to_host
-from gpu_kernels.fourier import scan_spectrum
+from gpu_kernels.fourier import parts_of, scan_spectrum
 from gpu_kernels.held_trotters import HeldTrotters
 from gpu_kernels.hold_spectrum import add_faded_power, to_integers
-from gpu_kernels.ssb import parts_of, ssb_partial, sums_of_parts
+from gpu_kernels.ssb import ssb_partial, sums_of_parts
 from gpu_kernels.ssb_finish import ssb_finish
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.wiener import image_of, noise_of_sums, ring_wiener

@@ -55,15 +55,15 @@ def test_each_calibration_gives_what_the_host_gives(integers):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("at_once", [3, 64])
-def test_counts_give_what_the_host_gives_and_other_counts_theirs(at_once):
+@pytest.mark.parametrize(("scan", "at_once"), [(SCAN, 3), (SCAN, 64), ((3, 256), 5)])
+def test_counts_give_what_the_host_gives_and_other_counts_theirs(scan, at_once):
     if not (SIMULATED or cuda.is_available()):
         pytest.skip("no CUDA device, and NUMBA_ENABLE_CUDASIM is not 1")
-    rng = np.random.default_rng(1)
+    rng, geometry = np.random.default_rng(1), lens(scan_shape=scan)
     k_y, k_x = rng.uniform(-0.7, 0.7, (2, 7)) * APERTURE
-    counts = rng.poisson(3.0, (2, 7, *SCAN)).astype(np.uint8)
+    counts = rng.poisson(3.0, (2, 7, *scan)).astype(np.uint8)
     there = to_device(counts[0])
-    phase = CountedPhase(there, k_y, k_x, lens(), at_once)
+    phase = CountedPhase(there, k_y, k_x, geometry, at_once)
     found = [to_host(phase()).copy()]
     if SIMULATED:
         there.copy_to_device(counts[1])
@@ -71,6 +71,6 @@ def test_counts_give_what_the_host_gives_and_other_counts_theirs(at_once):
         there.set(counts[1])
     found.append(to_host(phase()).copy())
     for image, block in zip(found, counts, strict=True):
-        sums = ssb_partial(block, k_y, k_x, lens(), np.float64)
-        exact = ssb_finish(sums, float(block.mean()), lens()).phase
+        sums = ssb_partial(block, k_y, k_x, geometry, np.float64)
+        exact = ssb_finish(sums, float(block.mean()), geometry).phase
         np.testing.assert_allclose(image, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
