@@ -20,7 +20,6 @@ from gpu_kernels.backend import (
     to_device,
 )
 from gpu_kernels.fourier import half_plane, libraries, parts_of, plan_of
-from gpu_kernels.fused_rows import along_y, fits, plan_along_y, rows_of_counts
 from gpu_kernels.replay import Replay
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.ssb_reduce import FIELDS
@@ -103,9 +102,7 @@ class CountedPhase:
     geometry : SsbGeometry
         Scan, aperture and aberrations.
     at_once : int
-        Pixels that are transformed together: memory is up to 16 bytes for each of their counts.
-    fused : bool, optional
-        Whether rows are transformed by ``fused_rows``; by default wherever they fit.
+        Pixels that are transformed together: memory is 8 bytes for each of their counts.
     """
 
     def __init__(
@@ -115,9 +112,7 @@ class CountedPhase:
         k_x: np.ndarray,
         geometry: SsbGeometry,
         at_once: int = 64,
-        fused: bool | None = None,
     ) -> None:
-        self._fused = fits(geometry.scan_shape[1]) if fused is None else fused
         rows, scan, step = np.arange(counts.shape[1]), geometry.scan_shape, geometry.scan_step
         self._finish = _Finish(rows, scan, geometry.columns)
         self._blocks: list[tuple[Array, _Numbers, Any]] = []
@@ -126,10 +121,7 @@ class CountedPhase:
             numbers = _Numbers(k_y[part].size, rows, scan, step)
             numbers.take(k_y[part], k_x[part], geometry, 0.0)
             numbers.send()
-            if self._fused:
-                plan = plan_along_y(scan[0], k_y[part].size * geometry.columns)
-            else:
-                plan = plan_of(device_empty(counts[part].shape, np.float32), "R2C")
+            plan = plan_of(device_empty(counts[part].shape, np.float32), "R2C")
             self._blocks.append((counts[part], numbers, plan))
         self._electrons = device_zeros(1, np.float64)
         self._per_electron = 1 / (k_y.size * scan[0] * scan[1])
@@ -149,11 +141,7 @@ class CountedPhase:
         fields = self._finish.none()
         _none_kernel[1, 1, queue](self._electrons)
         for counts, numbers, plan in self._blocks:
-            if self._fused:
-                rows = along_y(rows_of_counts(counts, fields.shape[2], queue), plan)
-                g = parts_of(rows).transpose((1, 0, 2, 3))
-            else:
-                g = parts_of(half_plane(counts, queue=queue, plan=plan))[:, :, : fields.shape[2]]
+            g = parts_of(half_plane(counts, queue=queue, plan=plan))[:, :, : fields.shape[2]]
             _level_kernel[1, 1, queue](g, self._per_electron, self._electrons)
             reduce_on_gpu(g, numbers.there[1:], fields, None, False, queue)
         return self._finish(fields, self._electrons, queue)

@@ -15,7 +15,6 @@ import numpy as np
 from benchmarks.gpu import bench
 from gpu_kernels.backend import Array, as_library, beside, to_host
 from gpu_kernels.fourier import half_plane, libraries, parts_of
-from gpu_kernels.fused_rows import fits
 from gpu_kernels.kept_phase import CountedPhase, KeptPhase
 from gpu_kernels.pixel_plan import plan_pixels
 from gpu_kernels.reduction_gpu import Tables, reduce_on_device
@@ -66,20 +65,18 @@ def counts_to_phase(device: bench.Device, scan: Recording) -> None:
     # Counts in; single precision out and in again; half plane out, in and out again; sums.
     moved = scan.counts.nbytes + (8 + 3 * 4) * scan.counts.size + scan.kept_bytes
     times, most, error, repeats = {}, 0, 0.0, ""
-    ways = [True, False] if fits(SCAN[1]) else [False]
-    for fused, some in [(fused, some) for fused in ways for some in AT_ONCE]:
+    for some in AT_ONCE:
         run, used = bench.taken(
-            partial(CountedPhase, there, scan.k_y, scan.k_x, scan.geometry, some, fused)
+            partial(CountedPhase, there, scan.k_y, scan.k_x, scan.geometry, some)
         )
-        way = f"{some}, {'fused rows' if fused else 'library rows'}"
-        times[way], most = bench.seconds(run), max(most, used)
+        times[some], most = bench.seconds(run), max(most, used)
         error, repeats = max(error, bench.off(to_host(run()), scan.exact)), bench.same_bits(run)
-    best = min(times, key=lambda way: times[way])
+    at_once = min(times, key=lambda some: times[some])
     bench.show(
-        device, "SSB, counts to phase", times[best], "3 ms, stretch 1.5 ms", "about 50 ms",
-        moved, scan.transform + scan.pairs, error,
-        f"{repeats}, at most {most / 1e9:.2f} GB beyond the counts; pixels at a time: "
-        + "; ".join(f"{1e3 * took:.2f} ms {way}" for way, took in times.items()),
+        device, f"SSB, counts to phase, {at_once} pixels at a time", times[at_once],
+        "3 ms, stretch 1.5 ms", "about 50 ms", moved, scan.transform + scan.pairs, error,
+        f"{repeats}, at most {most / 1e9:.2f} GB beyond the counts; "
+        + ", ".join(f"{1e3 * took:.2f} ms for {some}" for some, took in times.items()),
     )  # fmt: skip
 
 

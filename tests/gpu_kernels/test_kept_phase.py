@@ -55,7 +55,7 @@ def test_each_calibration_gives_what_the_host_gives(integers):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("scan", "at_once"), [(SCAN, 3), (SCAN, 64), ((3, 256), 5)])
+@pytest.mark.parametrize(("scan", "at_once"), [(SCAN, 3), (SCAN, 64), ((3, 16), 5)])
 def test_counts_give_what_the_host_gives_and_other_counts_theirs(scan, at_once):
     if not (SIMULATED or cuda.is_available()):
         pytest.skip("no CUDA device, and NUMBA_ENABLE_CUDASIM is not 1")
