@@ -28,7 +28,7 @@ from gpu_kernels.streamed import streamed
 VARIABLE = "PHASEMILL_DEVICE"
 DEVICES = ("cpu", "cuda")
 COUNTS_AT_ONCE = 2**22
-"""Counts of the scan that become single precision at a time, at least of a pair of pixels: 16 MB."""
+"""Counts that become single precision at a time, at least of a pair of detector pixels: 16 MB."""
 
 _noted: ContextVar[set[str] | None] = ContextVar("noted", default=None)
 
