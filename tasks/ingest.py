@@ -46,9 +46,10 @@ from tasks.store.source import (
 from tasks.store.zarr_json import group_attributes, write_group
 from tasks.units import run_units
 
-STEP, VERSION = "ingest", 4
-EVENTS_PER_SLAB = 8_000_000
-"""32 MB of indices: some 0.1 s of work, and little memory on each worker."""
+STEP, VERSION = "ingest", 5
+EVENTS_PER_SLAB = 8_250_000
+"""33 MB of indices: some 0.1 s of work, and as much as malloc keeps for the next (32 MiB). Scans of
+2,000 electrons a frame whose sides are powers of 2 are cut into equal slabs."""
 NARROW_FRAME = 1 << 16
 """A frame of so many pixels or fewer has indices of 16 bits."""
 _CHANGED = (
