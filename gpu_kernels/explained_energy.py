@@ -140,7 +140,7 @@ def inside(y, x, aperture, edge):
     return part if part < 1.0 else 1.0
 
 
-@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, cache=True, inline="always")
 def overlap_of_mode(g, k_y, k_x, amplitude, here, c, y, x, aperture, edge):
     """Real and imaginary part of Σ_k Γ*G, and Σ_k|Γ|², at Q = (y, x); χ/2π of each k is there."""
     re, im, norm = 0.0, 0.0, 0.0
@@ -159,7 +159,7 @@ def overlap_of_mode(g, k_y, k_x, amplitude, here, c, y, x, aperture, edge):
     return re, im, norm
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 def _project_cpu(g, k_y, k_x, amplitude, q_y, q_x, turns, chi, aperture, edge, overlap, weight):
     here = np.empty(k_y.size)
     for trial in range(turns.shape[0]):
