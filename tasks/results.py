@@ -39,7 +39,7 @@ from tasks.store.publish import (
 )
 from tasks.store.source import Source
 
-VERSION = 2
+VERSION = 3
 
 LONG_NAMES = {
     "electrons": ("electrons at each scan position", "e"),

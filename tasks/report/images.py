@@ -102,7 +102,7 @@ def _write_png(results: xr.Dataset, name: str, image: xr.DataArray) -> bytes:
     square = max(1, round(rows * min(max(extent[1] / extent[0], 0.2), 5)))
     # A third of the bytes where there is no colour anyway.
     mode = "L" if kind.colours == "gray" and not drawn.missing else "RGB"
-    pixels = Image.open(io.BytesIO(drawn.png)).convert(mode)
+    pixels = drawn.pixels.convert(mode)
     if abs(square - cols) > 1:
         pixels = pixels.resize((square, rows), Image.Resampling.NEAREST)
     canvas = Image.new(mode, (max(420, pixels.width), pixels.height + STRIP), "white")

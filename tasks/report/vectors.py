@@ -61,7 +61,7 @@ def vector_picture(
     pixels[gap] = np.array(HATCH_COLOURS, dtype=np.uint8)[hatched[gap]]
     greatest = float(lengths.max()) if lengths.size else 0.0
     drawn = Picture(
-        png=encode(Image.fromarray(pixels)),
+        pixels=Image.fromarray(pixels),
         shape=gap.shape,
         low=0.0,
         high=full,
@@ -96,7 +96,7 @@ def vector_colours(down: np.ndarray, right: np.ndarray) -> np.ndarray:
     lightness = 0.18 + 0.46 * length + 0.16 * up
     a, b = 0.12 * up, 0.125 * right
     responses = np.stack([lightness, a, b], axis=-1) @ FROM_OKLAB.T
-    linear = np.clip(responses**3 @ TO_RGB.T, 0, 1)
+    linear = np.clip(responses * responses * responses @ TO_RGB.T, 0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.round(255 * curved).astype(np.uint8)
 

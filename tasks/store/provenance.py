@@ -5,6 +5,7 @@ import platform
 import socket
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,6 +20,7 @@ ONLY_SOME_HAVE = ("torch", "cupy-cuda13x", "numba-cuda", "dask-cuda")
 """The same, named where they are installed."""
 
 
+@cache  # to look them up takes 50 ms, and a night may have a thousand recordings
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages that matter, by name."""
     found = {}
