@@ -22,11 +22,11 @@ from gpu_kernels.ssb import SsbSums, ssb_of_spectrum, ssb_partial
 from gpu_kernels.ssb_finish import ssb_finish
 from gpu_kernels.ssb_geometry import SsbGeometry
 
-SCAN, RADIUS = ((12, 10), 3.2) if bench.tiny() else ((1024, 1024), 9.0)
+SCAN, RADIUS = ((6, 8), 2.2) if bench.tiny() else ((1024, 1024), 9.0)
 STEP, SEMIANGLE, WAVELENGTH = 0.31, 0.025, 0.0417572
 PER_PIXEL = 0.75
 """Electrons of a disk pixel at one position: 2e8 in all."""
-AT_ONCE = (4,) if bench.tiny() else (16, 32, 64)
+AT_ONCE = (16,) if bench.tiny() else (16, 32, 64)
 """Pixels that are transformed together: more fill the device. 128 would take more than 1.2 GB."""
 PAIR, SINGLE = 110, 55
 """Operations of a pair (k, Q) in the double overlap and in a single one: χ, sines and sums."""
