@@ -16,13 +16,7 @@ from typing import Any
 import numpy as np
 from distributed import Client
 
-from gpu_kernels.pixel_plan import (
-    PixelPlan,
-    annular_masks,
-    plan_pixels,
-    radial_bins,
-    window_bins,
-)
+from gpu_kernels.pixel_plan import PixelPlan, annular_masks, plan_pixels, radial_bins, window_bins
 from gpu_kernels.reduction import Reductions, reduce_events
 from tasks import dense, region_sums
 from tasks.dense_blocks import PIXELS_PER_BLOCK, blocks_of, write_blocks
