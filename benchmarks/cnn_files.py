@@ -51,6 +51,7 @@ class Recording:
     given: bool = True
     """Whether the job holds centre, radius, rotation, mirror and aberrations."""
     train: str = "never"
+    refine: int = 4
     more: dict[str, Any] = field(default_factory=dict)
     """Further keys of the dataset."""
 
@@ -77,9 +78,10 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(RECORDINGS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--train", choices=("auto", "never", "always"), help="for every recording")
+    parser.add_argument("--refine", type=int, default=4, help="rounds; 0: the network alone")
     options = parser.parse_args()
     for name in options.names:
-        one = RECORDINGS[name]
+        one = replace(RECORDINGS[name], refine=options.refine)
         if options.train:
             one = replace(one, train=options.train)
         with tempfile.TemporaryDirectory() as folder:
@@ -110,6 +112,8 @@ def measure(name: str, one: Recording, probe: Path, seed: int, folder: Path) -> 
     print(f"{name}: {one.specimen}, {cpu:.0f} s of CPU")
     found = xr.open_zarr(folder / "out" / "x" / "results.zarr", chunks=None)
     for image, axis in (("cnn_phase_stitched", "cnn"), ("cnn_phase", "cnn"), ("epie_phase", "obj")):
+        if image not in found:
+            continue
         grid = np.meshgrid(found[f"y_{axis}"], found[f"x_{axis}"], indexing="ij")
         at = turned(np.stack(grid, axis=-1).reshape(-1, 2), one.rotation) - lowest + cnn.SIDE
         known = map_coordinates(truth, at.T, order=5, mode="wrap").reshape(grid[0].shape)
@@ -145,7 +149,7 @@ def told(
     dataset: dict[str, Any] = {
         "path": str(path), "name": "x", "voltage_kv": 80, "semiangle_mrad": SEMIANGLE,
         "scan_step_angstrom": [step * cnn.PIXEL for step in one.step], "probe": str(probe),
-        "steps": ["cnn", "epie"], "cnn": {"train": one.train},
+        "steps": ["cnn", "epie"], "cnn": {"train": one.train, "refine": one.refine},
         "epie": {"start": "flat", "iterations": 50, "probe_step": 0},
     }  # fmt: skip
     if one.suffix == "npy":

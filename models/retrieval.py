@@ -165,6 +165,27 @@ def scan_misfits(
     return found
 
 
+def expected_roots(
+    phase: np.ndarray, positions: np.ndarray, probe: np.ndarray, electrons: float
+) -> np.ndarray:
+    """Roots of the patterns that a scan of an image gives without counting noise.
+
+    Parameters
+    ----------
+    phase, positions, probe, electrons
+        As in ``scan_misfits``.
+
+    Returns
+    -------
+    (patterns, side, side) float32
+        √(expected electrons), zero frequency at pixel side // 2.
+    """
+    found = np.empty((len(positions), *probe.shape), np.float32)
+    for part, _, _, phases, probes in scan_windows(phase, positions, probe, BATCH):
+        found[part] = np.sqrt(electrons * intensity(phases, probes).numpy())
+    return found
+
+
 def _expected(mean: np.ndarray) -> np.ndarray:
     """Mean of (√n − √μ)² for Poisson numbers n of mean μ."""
     at, values = _table()

@@ -20,6 +20,7 @@ from models.forward import head_size, unit_probe
 from models.geometry import Geometry
 from models.retrieval import retrieve
 from models.weights import load_network
+from tasks.cnn_echo import retrieve_echo, without_echo, without_plane
 from tasks.cnn_refine import PHASE, PROBE, refine
 from tasks.cnn_scene import NETWORK, SIDE, roots_of, scene
 from tasks.cnn_settings import CnnError, CnnSettings
@@ -36,7 +37,7 @@ from tasks.store.publish import Manifest, finished_unit, published, record_unit
 from tasks.store.zarr_json import write_group
 from tasks.units import run_units
 
-VERSION = 5
+VERSION = 6
 LARGEST_HEAD = 20
 """Side of the largest patch; a probe that needs more does not fit into the window [px]."""
 SAMPLED = 4096
@@ -97,13 +98,19 @@ def cnn(
         events = open_store(layout.event_store(work))
         cut = Cut(*facts.pop("cut"))
         sums = _sums_of_slabs(unit, range(events.slabs), facts, cut, client)
-        of_tiles = _by_tile(sums)
-        tiles = list(of_tiles)
-        tile_units = [(*unit, tile, cut, parts) for tile, parts in of_tiles.items()]
-        solved = run_units("cnn: stitch", solve_tile, tile_units, client)
+        tiles, solved = _solved(unit, sums, cut, client)
         (stitched,) = run_units("cnn: merge", _merge, [(str(aside), tiles, solved)], client)
         facts |= stitched | {"patches": cut.patches}
         refined = refine(work, aside, settings, facts, client)
+        if not settings.refine:  # which makes good what the network loses, and more
+            units = [(*unit, slab, facts, cut) for slab in sums]
+            echoes = run_units("cnn: echo", retrieve_echo, units, client)
+            tiles, solved = _solved(unit, dict(zip(sums, echoes, strict=True)), cut, client)
+            run_units("cnn: merge", _merge_echo, [(str(aside), tiles, solved)], client)
+            alone, refined = refined, refine(work, aside, settings, facts, client)
+            if not np.nanmean(refined.misfit) < np.nanmean(alone.misfit):
+                write_array(aside, PHASE, read_array(aside, STITCHED))
+                refined = alone
         (placed,) = run_units("cnn: turn", _turn, [(*unit, facts)], client)
         write_array(aside, "misfit", refined.misfit.astype(np.float32))
         for name in (PHASE, STITCHED, PROBE, *arrays_of(range(events.slabs), tiles)):
@@ -203,6 +210,18 @@ def _by_tile(sums: dict[int, dict[str, Any]]) -> dict[tuple[int, int], list[tupl
     return dict(sorted(found.items()))
 
 
+def _solved(
+    unit: tuple[str, str, CnnSettings],
+    sums: dict[int, dict[str, Any]],
+    cut: Cut,
+    client: Client | None,
+) -> tuple[list[tuple[int, int]], list[dict[str, Any]]]:
+    """Stitch every tile from the sums of slabs; gives the tiles and what was said of each."""
+    of_tiles = _by_tile(sums)
+    units = [(*unit, tile, cut, parts) for tile, parts in of_tiles.items()]
+    return list(of_tiles), run_units("cnn: stitch", solve_tile, units, client)
+
+
 def _merge(
     aside: str, tiles: list[tuple[int, int]], solved: list[dict[str, Any]]
 ) -> dict[str, Any]:
@@ -214,17 +233,22 @@ def _merge(
     return facts
 
 
+def _merge_echo(aside: str, tiles: list[tuple[int, int]], solved: list[dict[str, Any]]) -> None:
+    echo, _ = merge_solved(aside, tiles, solved)
+    write_array(aside, PHASE, without_echo(read_array(aside, PHASE), echo))
+
+
 def _turn(work: str, aside: str, settings: CnnSettings, facts: dict[str, Any]) -> dict[str, Any]:
     """Write the phases along the axes of the scan."""
     events, geometry, grid = scene(Path(work))
     places = scan_places(events, geometry, settings.positions)
     low = np.array(facts["origin"])
     image, y, x = _turned(read_array(aside, PHASE), low, geometry, grid, places)
-    flat, slope = _without_plane(image)
+    flat, slope = without_plane(image)
     arrays = {"phase": flat, "phase_y": y, "phase_x": x}
     if settings.refine:
         own, *_ = _turned(read_array(aside, STITCHED), low, geometry, grid, places)
-        arrays["phase_stitched"] = _without_plane(own)[0]
+        arrays["phase_stitched"] = without_plane(own)[0]
     for name, array in arrays.items():
         write_array(aside, name, array)
     return {"plane": [one / grid.sampling for one in slope]}
@@ -241,15 +265,3 @@ def _turned(
     gentle = np.exp(1j * image / GENTLE)
     found = along_scan(gentle, (float(low[0]), float(low[1])), geometry, grid.sampling, places)
     return (np.angle(found.obj) * GENTLE).astype(np.float32), found.y, found.x
-
-
-def _without_plane(phase: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """A phase without its plane, and the plane's slope along y and x [rad/px].
-
-    A plane is what an error of the disk's centre makes; no pattern tells the two apart.
-    """
-    y, x = np.indices(phase.shape).reshape(2, -1)
-    design = np.stack([np.ones(y.size), y, x], axis=1)
-    plane, *_ = np.linalg.lstsq(design, phase.ravel().astype(float), rcond=None)
-    flat = (phase.ravel() - design @ plane).reshape(phase.shape)
-    return flat.astype(np.float32), [float(plane[1]), float(plane[2])]

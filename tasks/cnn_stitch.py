@@ -103,7 +103,7 @@ def write_sums(
     """
     events, geometry, grid = scene(work)
     weights = patch_weights(load_network(aside / NETWORK)[0])
-    y, x = _places(events, geometry, settings, slab)
+    y, x = slab_places(events, geometry, settings, slab)
     parts: list[Part] = []
     values: list[np.ndarray] = []
     for tile in cut.tiles:
@@ -191,6 +191,17 @@ def merge_solved(
     return _filled(merged.image), facts | {"origin": list(merged.origin), "rounds": rounds}
 
 
+def slab_places(
+    events: EventStore, geometry: Geometry, settings: CnnSettings, slab: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(y, x) of the positions of a slab that are stitched [Å]."""
+    first, last = events.rows(slab)
+    chosen = ~events.unusable()[first:last]
+    chosen &= on_stride(events.scan_shape, settings.stride)[first:last]
+    y, x = scan_places(events, geometry, settings.positions)
+    return y[first:last][chosen], x[first:last][chosen]
+
+
 def arrays_of(slabs: range, tiles: Sequence[tuple[int, int]]) -> list[str]:
     """Names of what lies in the step's folder while patches are stitched."""
     of_tiles = [_name(kind, tile) for kind in ("image", "lit") for tile in tiles]
@@ -212,17 +223,6 @@ def _read_sums(aside: str, parts: list[tuple[int, Part]]) -> Iterator[PatchSums]
         yield PatchSums(part.corner, values.reshape(rows, cols))
 
 
-def _places(
-    events: EventStore, geometry: Geometry, settings: CnnSettings, slab: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(y, x) of the positions of a slab that are stitched [Å]."""
-    first, last = events.rows(slab)
-    chosen = ~events.unusable()[first:last]
-    chosen &= on_stride(events.scan_shape, settings.stride)[first:last]
-    y, x = scan_places(events, geometry, settings.positions)
-    return y[first:last][chosen], x[first:last][chosen]
-
-
 def _positions(
     events: EventStore,
     geometry: Geometry,
@@ -233,7 +233,7 @@ def _positions(
     cut: Cut,
 ) -> np.ndarray:
     """(some, 2) places of a slab's probes in a tile, in the frame of the patterns [px]."""
-    y, x = _places(events, geometry, settings, slab)
+    y, x = slab_places(events, geometry, settings, slab)
     inside = in_tile((y, x), cut.edges, tile, cut.reach)
     return probe_positions(grid, geometry, (y[inside], x[inside]))
 

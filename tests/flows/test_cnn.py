@@ -125,6 +125,17 @@ def test_a_refinement_that_explains_less_is_not_kept(recording, tmp_path, monkey
     assert "it stands as stitched" in (folder / "report.html").read_text()
 
 
+def test_an_echo_that_explains_less_is_not_taken_off(recording, tmp_path, monkeypatch):
+    found = {}
+    for name, factor in (("kept", 1.0), ("worse", 4.0)):
+        monkeypatch.setattr("tasks.cnn.without_echo", lambda image, echo, f=factor: f * image)
+        row = night(job(recording, tmp_path / name, refine=0))
+        assert row["status"] == "ok", row["reason"]
+        found[name] = xr.open_zarr(tmp_path / name / "scan" / "results.zarr", chunks=None)
+    for name in ("cnn_phase", "cnn_misfit"):
+        np.testing.assert_array_equal(found["worse"][name], found["kept"][name])
+
+
 def test_a_scan_in_tiles_is_the_scan_at_once(recording, tmp_path, monkeypatch):
     found = {}
     for name, most in (("one", 1 << 18), ("four", 200)):
