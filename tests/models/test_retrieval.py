@@ -8,11 +8,13 @@ from models.forward import counted_roots, intensity
 from models.lessons import VALIDATION_SEED
 from models.networks import DensePatch
 from models.retrieval import (
+    expected_roots,
     for_probe,
     misfits,
     noise_floor,
     patch_weights,
     retrieve,
+    scan_misfits,
     validated,
 )
 from models.unrolled import UnrolledPatch
@@ -53,6 +55,17 @@ def test_a_true_model_misfits_by_one_and_a_wrong_one_by_more(lesson):
     right = misfits(roots, phases, probes, ELECTRONS)
     assert right.mean() == pytest.approx(1, abs=0.02)
     assert misfits(roots, 0.6 * phases, probes, ELECTRONS).mean() > 1.1
+
+
+def test_expected_roots_hold_all_electrons_and_counts_about_them_misfit_by_one():
+    rng, probe = np.random.default_rng(0), focused_probe()
+    image = 0.3 * rng.normal(size=(48, 48)).astype(np.float32)
+    at = rng.uniform(16, 32, (600, 2))
+    roots = expected_roots(image, at, probe, ELECTRONS)
+    np.testing.assert_allclose((roots**2).sum(axis=(1, 2)), ELECTRONS, rtol=1e-4)
+    counted = np.sqrt(rng.poisson(roots.astype(float) ** 2), dtype=np.float32)
+    misfit = scan_misfits(counted, image, at, probe, ELECTRONS)
+    assert misfit.mean() == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("electrons", [50.0, 2000.0])
