@@ -40,10 +40,12 @@ from tasks.store.publish import Manifest, published
 from tasks.swapped import swapped_halves
 from tasks.units import stage
 
-VERSION = 6
+VERSION = 7
 CURVES = "curves.zarr"
-SPLITS = 8
-"""Partings of the electrons that an image is judged by which is made of sums over each position."""
+SPLITS, POSITIONS = 8, 2**19
+"""Partings of the electrons that an image is judged by which is made of sums over each position, at
+most, and positions of all of them: 8 up to 256 x 256, one from 1024 x 512 on. Rings of a larger
+scan hold more frequencies, whose mean leaves less to chance by itself."""
 
 SUMMED = ("dpc",)
 """Methods of such images, beside virtual ones; those of other methods have one parting."""
@@ -195,6 +197,11 @@ def make_halves(
     return made
 
 
+def splits_of(scan: tuple[int, int]) -> int:
+    """Partings of the electrons by which images of a scan of so many positions are judged."""
+    return max(1, min(SPLITS, POSITIONS // (scan[0] * scan[1])))
+
+
 def _make_images(work: Path, half: Path, identity: str, methods: Mapping[str, Method]) -> None:
     """Make the images of a half with the calibration of the whole."""
     calibration = layout.step_folder(half, "calibrate")
@@ -220,9 +227,10 @@ def _curves(
     pairs = compared(halves, geometry, annuli, methods)
     curves = {image.name: [curve] for image, curve in pairs}
     summed = {name: method for name, method in methods.items() if name in SUMMED}
-    if summed or annuli:
+    further = splits_of(scan) - 1
+    if further and (summed or annuli):
         rng = np.random.default_rng(settings.seed)
-        for number, swapped in enumerate(swapped_halves(halves, SPLITS - 1, rng)):
+        for number, swapped in enumerate(swapped_halves(halves, further, rng)):
             for half, method in product(swapped, summed.values()):
                 method(half, f"swapped {number}")
             for image, curve in compared(swapped, geometry, annuli, summed):

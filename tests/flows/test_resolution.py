@@ -14,7 +14,7 @@ from flows.job import check_job
 from flows.overnight import run_night
 from flows.verify import verify_result
 from tasks.dpc import DpcSettings, dpc
-from tasks.frc import CURVES, FrcSettings, frc, make_halves, read_curves
+from tasks.frc import CURVES, FrcSettings, frc, make_halves, read_curves, splits_of
 from tasks.reduce import ReduceSettings
 from tasks.store import layout
 from tasks.store.events import write_array
@@ -84,6 +84,11 @@ def test_halves_leave_nothing_behind_but_their_curves(noise):
         "seed": 0, "threshold": "0.143", "virtual": True, "methods": ["dpc", "ssb"],
     }  # fmt: skip
     assert told["summary"]["resolution_angstrom"]["ssb_phase"] is None
+
+
+@pytest.mark.parametrize(("side", "splits"), [(1, 8), (256, 8), (320, 5), (512, 2), (1024, 1)])
+def test_partings_of_a_large_scan_are_few(side, splits):
+    assert splits_of((side, side)) == splits
 
 
 def test_images_of_sums_are_judged_by_several_partings_and_scatter_less(noise):
