@@ -30,7 +30,7 @@ from tasks.formats.detect import open_recording
 from tasks.formats.stempy_layout import FRAMES, read_layout
 from tasks.ingest import ReaderOptions, ingest, slab_rows_for
 from tasks.store import layout
-from tasks.store.publish import hash_file
+from tasks.store.files import hash_file
 from tasks.store.source import Source, fingerprint
 
 ROWS_AT_ONCE = 8192

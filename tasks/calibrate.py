@@ -24,7 +24,8 @@ from tasks.dense_blocks import DenseBlocks
 from tasks.reduce import ReduceSettings, window_wavevectors
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store, read_array
-from tasks.store.publish import Manifest, published, write_json
+from tasks.store.files import write_json
+from tasks.store.publish import Manifest, published
 from tasks.units import run_units
 
 VERSION = 4

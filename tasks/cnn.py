@@ -33,7 +33,8 @@ from tasks.places import scan_places
 from tasks.starting_probe import starting_probe
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store, read_array, write_array
-from tasks.store.publish import Manifest, finished_unit, published, record_unit
+from tasks.store.publish import Manifest, published
+from tasks.store.records import finished_unit, record_unit
 from tasks.store.zarr_json import write_group
 from tasks.units import run_units
 

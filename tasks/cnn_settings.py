@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.array_files import ArrayFile, parameters_of
-from tasks.store.publish import hash_file
+from tasks.store.files import hash_file
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "shipped" / "any_probe.safetensors"
 """Trained for all probes of the seven aberrations, see docs/cnn.md."""

@@ -10,7 +10,8 @@ from gpu_kernels.disk_fit import DiskError, fit_disk
 from tasks.calibration.given import Given
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store
-from tasks.store.publish import Manifest, published, write_json
+from tasks.store.files import write_json
+from tasks.store.publish import Manifest, published
 
 VERSION = 2
 

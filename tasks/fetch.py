@@ -13,7 +13,7 @@ import fsspec
 
 from tasks.formats.hdf5 import first_line
 from tasks.redact import redacted
-from tasks.store.publish import write_json
+from tasks.store.files import write_json
 
 REMOTE = re.compile(r"^[a-z][a-z0-9+]*://")
 

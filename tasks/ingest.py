@@ -24,16 +24,9 @@ from tasks.memory import INGEST_PER_EVENT, MemoryPlanError, room_of_unit
 from tasks.store import events as store
 from tasks.store import layout
 from tasks.store.chunks import CODEC
-from tasks.store.publish import (
-    Manifest,
-    finished_unit,
-    hash_of,
-    publish,
-    record_unit,
-    reusable,
-    step_identity,
-    written,
-)
+from tasks.store.files import hash_of
+from tasks.store.publish import Manifest, publish, reusable, step_identity, written
+from tasks.store.records import finished_unit, record_unit
 from tasks.store.source import (
     Source,
     files_of,

@@ -16,7 +16,8 @@ import fsspec
 from tasks.redact import redacted
 from tasks.store import layout
 from tasks.store.exchange import move_into_place
-from tasks.store.publish import DamagedResultError, Manifest, hash_file, verify
+from tasks.store.files import hash_file
+from tasks.store.publish import DamagedResultError, Manifest, verify
 
 PIECE = 8 << 20
 

@@ -31,7 +31,8 @@ from tasks.probe_tiles import look
 from tasks.starting_probe import FOUND, probe_grid
 from tasks.store import layout
 from tasks.store.events import open_store, write_array
-from tasks.store.publish import Manifest, published, write_json
+from tasks.store.files import write_json
+from tasks.store.publish import Manifest, published
 from tasks.store.zarr_json import write_group
 from tasks.units import part_done, run_units
 

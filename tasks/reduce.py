@@ -26,7 +26,8 @@ from tasks.regions import Region
 from tasks.store import events as store
 from tasks.store import layout
 from tasks.store.chunks import write_chunk
-from tasks.store.publish import Manifest, finished_unit, published, record_unit
+from tasks.store.publish import Manifest, published
+from tasks.store.records import finished_unit, record_unit
 from tasks.store.zarr_json import lay_out_array, write_group
 from tasks.units import run_units
 

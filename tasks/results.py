@@ -25,18 +25,10 @@ from tasks.report.page import write_report
 from tasks.store import layout
 from tasks.store.datasets import consolidate, write_zarr
 from tasks.store.events import EventStore, open_store, read_array
+from tasks.store.files import data_names, hash_file, hash_of, write_json
 from tasks.store.provenance import provenance
-from tasks.store.publish import (
-    Manifest,
-    begin,
-    data_names,
-    hash_file,
-    hash_of,
-    publish,
-    reusable,
-    step_identity,
-    write_json,
-)
+from tasks.store.publish import Manifest, publish, reusable, step_identity
+from tasks.store.records import begin
 from tasks.store.source import Source
 
 VERSION = 3

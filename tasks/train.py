@@ -35,7 +35,7 @@ from models.training import (
 from models.weights import NETWORKS, load_network, load_state, save_network, save_state
 from tasks.pictures import read_pictures
 from tasks.report.training import write_training_page
-from tasks.store.publish import hash_file
+from tasks.store.files import hash_file
 
 WITHOUT_PROBE = "any probe of the seven aberrations"
 RIDGE_PATTERNS = 20_000

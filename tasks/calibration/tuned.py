@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.calibration.given import Given
 from tasks.store import layout
-from tasks.store.publish import write_json
+from tasks.store.files import write_json
 
 KEYS = ("scan_rotation_deg", "flip", "center_px", "semiangle_px", "aberrations")
 """What can be tuned, by its name in a job."""

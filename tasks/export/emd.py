@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from tasks.export.taken import Taken, blocks
-from tasks.store.publish import hash_of
+from tasks.store.files import hash_of
 
 UNITS = {"Å": "A", "1/Å": "A^-1"}
 """As py4DSTEM writes them."""

@@ -10,7 +10,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from tasks.export.taken import Taken
-from tasks.store.publish import hash_of
+from tasks.store.files import hash_of
 
 NGFF = "0.5"
 SMALLEST_LEVEL = 256

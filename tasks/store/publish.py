@@ -6,12 +6,10 @@ is renamed into place. A missing chunk of a Zarr array reads as zeros, so only t
 that a result is whole.
 """
 
-import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,8 @@ from typing import Any
 from tasks.device import device_name, devices_noted
 from tasks.store import layout
 from tasks.store.exchange import move_into_place
+from tasks.store.files import data_names, hash_file, hash_of, write_json
+from tasks.store.records import begin, recorded
 
 
 class DamagedResultError(ValueError):
@@ -68,12 +68,6 @@ class Manifest:
         return list(self.summary.get("devices", []))
 
 
-def hash_of(value: Any) -> str:
-    """SHA-256 of a JSON value in its canonical form."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def step_identity(
     step: str, version: int, inputs: Mapping[str, str], parameters: Mapping[str, Any]
 ) -> str:
@@ -98,41 +92,6 @@ def step_identity(
     return hash_of(
         {"step": step, "version": version, "inputs": dict(inputs), "parameters": dict(parameters)}
     )
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def data_names(folder: Path) -> list[str]:
-    """Names inside a folder of all files that count as its data, in a fixed order."""
-    root, found = os.fspath(folder), list[str]()
-    for at, folders, files in os.walk(root):
-        files = [name for name in files if os.path.isfile(os.path.join(at, name))]
-        if at == root:
-            folders[:] = [name for name in folders if name != layout.RECORDS]
-            found += [name for name in files if name != layout.MANIFEST]
-        else:
-            inside = at[len(root) + 1 :]
-            found += [f"{inside}/{name}" for name in files]
-    return sorted(found, key=lambda name: name.split("/"))
-
-
-def write_json(path: Path, value: Any, lasting: bool = True, indent: int | None = 1) -> None:
-    """Write JSON whole or not at all, and make it last through a power cut.
-
-    What programs alone read goes without an indent, which Python takes ten times as long for.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False))
-        if lasting:
-            file.flush()
-            os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -187,57 +146,6 @@ def reusable(folder: Path, identity: str) -> Manifest | None:
     try:
         return verify(folder)
     except DamagedResultError:
-        return None
-
-
-def begin(folder: Path, identity: str) -> Path:
-    """Folder aside to write a result into; finished units of the same identity are kept.
-
-    Anything half-written for another identity, or without a finished unit, is deleted: a step finds
-    units that it can go on from, or an empty folder.
-    """
-    aside = folder.with_name(folder.name + layout.ASIDE)
-    mark = layout.unit_record(aside, "identity")
-    try:
-        same = json.loads(mark.read_text(encoding="utf-8"))["identity"] == identity
-        same = same and len(list(mark.parent.glob("*.json"))) > 1
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    if not same:
-        shutil.rmtree(aside, ignore_errors=True)
-        write_json(mark, {"identity": identity}, indent=None)
-    for leftover in [*aside.rglob("*.partial"), *(aside / layout.MANIFEST,)]:
-        leftover.unlink(missing_ok=True)
-    return aside
-
-
-def record_unit(
-    aside: Path,
-    unit: str,
-    files: Iterable[Path] | Mapping[Path, str | None],
-    facts: Mapping[str, Any],
-) -> None:
-    """Write the done record of a unit, after its data, where the unit was worked out.
-
-    Files that come with their SHA-256 are not read again for it.
-    """
-    known = files if isinstance(files, Mapping) else {}
-    hashes = {
-        str(path.relative_to(aside)): known.get(path) or hash_file(path) for path in sorted(files)
-    }
-    # A record that a power cut takes, or the data that it names, is work to do again, no damage;
-    # to wait for the disk would take as long as the work of a slab.
-    record = {"files": hashes, "facts": dict(facts), "device": device_name()}
-    write_json(layout.unit_record(aside, unit), record, False, None)
-
-
-def finished_unit(aside: Path, unit: str) -> dict[str, Any] | None:
-    """Facts of a unit whose record and files are whole, else None."""
-    try:
-        record = json.loads(layout.unit_record(aside, unit).read_text(encoding="utf-8"))
-        whole = all(hash_file(aside / name) == sha for name, sha in record["files"].items())
-        return record["facts"] if whole else None
-    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -337,25 +245,7 @@ def written(
     start, aside = time.monotonic(), begin(folder, begun)
     with devices_noted() as devices:
         facts = dict(write(aside))
-    hashes, earlier = _recorded(aside)
+    hashes, earlier = recorded(aside)
     # With those of the units that were done before the step was stopped and taken up again.
     there = {"devices": sorted(devices | earlier) or [device_name()]}
     return {"seconds": round(time.monotonic() - start, 3)} | facts | there, hashes
-
-
-def _recorded(aside: Path) -> tuple[dict[str, str], set[str]]:
-    """Hashes of the files that the units recorded, and what the units were worked out on.
-
-    Files that were written again since then are left out. So the manifest holds what was written,
-    and whatever happens to it later is damage.
-    """
-    known, devices = {}, set[str]()
-    for record in sorted((aside / layout.RECORDS).glob("*.json")):
-        made = record.stat().st_mtime_ns
-        told = json.loads(record.read_text(encoding="utf-8"))
-        devices |= {told["device"]} if "device" in told else set()
-        for name, sha in told.get("files", {}).items():
-            path = aside / name
-            if path.exists() and path.stat().st_mtime_ns <= made:
-                known[name] = sha
-    return known, devices

@@ -9,7 +9,7 @@ from tasks.files import why_unreadable
 from tasks.formats.linked import linked_files
 from tasks.formats.raw_csr import array_files, is_raw_csr
 from tasks.formats.sector_files import scan_files
-from tasks.store.publish import hash_file, hash_of, write_json
+from tasks.store.files import hash_file, hash_of, write_json
 
 
 @dataclass(frozen=True)

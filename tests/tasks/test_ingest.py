@@ -9,7 +9,7 @@ from tasks import ingest as module
 from tasks.formats.recording import RecordingError
 from tasks.ingest import ReaderOptions, ingest, source_of
 from tasks.store import layout
-from tasks.store.publish import hash_file
+from tasks.store.files import hash_file
 from tasks.store.source import fingerprint
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from tasks.fetch import fetch
 from tasks.mirror import mirror, read_mirrored, restore
-from tasks.store.publish import DamagedResultError, hash_of, published, verify
+from tasks.store.files import hash_of
+from tasks.store.publish import DamagedResultError, published, verify
 from tests.tasks.s3 import s3_port, s3_server
 
 FILES = {"a.bin": b"a" * 70_000, "deep/b.bin": bytes(range(256)), "deep/er/c.bin": b""}

@@ -7,7 +7,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from tasks.store import events
 from tasks.store.chunks import CODEC
-from tasks.store.publish import hash_file
+from tasks.store.files import hash_file
 from tasks.store.zarr_json import group_attributes, lay_out_array, write_group
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tasks.device import device_name, note_device
-from tasks.store import exchange, layout, publish
+from tasks.store import exchange, files, layout, publish, records
 from tasks.store.provenance import provenance
 from tasks.store.source import Source
 
@@ -59,10 +59,10 @@ def test_manifest_and_provenance_name_what_the_step_was_worked_out_on(tmp_path):
 
 def test_step_that_was_taken_up_again_names_the_devices_of_all_its_units(tmp_path, monkeypatch):
     def one_unit(aside, name):
-        monkeypatch.setattr(publish, "device_name", lambda: f"GPU {name}")
-        if publish.finished_unit(aside, name) is None:
+        monkeypatch.setattr(records, "device_name", lambda: f"GPU {name}")
+        if records.finished_unit(aside, name) is None:
             (aside / name).write_text(name)
-            publish.record_unit(aside, name, [aside / name], {})
+            records.record_unit(aside, name, [aside / name], {})
             note_device(f"GPU {name}")
 
     def stopped(aside):
@@ -148,19 +148,19 @@ def test_every_single_bit_flip_is_detected(tmp_path):
 
 def test_resume_keeps_units_of_the_same_identity_only(tmp_path):
     folder = tmp_path / "r"
-    aside = publish.begin(folder, "one")
+    aside = records.begin(folder, "one")
     (aside / "unit").write_bytes(b"data")
-    publish.record_unit(aside, "u0", [aside / "unit"], {"events": 3})
-    assert publish.finished_unit(publish.begin(folder, "one"), "u0") == {"events": 3}
-    assert publish.finished_unit(publish.begin(folder, "two"), "u0") is None
+    records.record_unit(aside, "u0", [aside / "unit"], {"events": 3})
+    assert records.finished_unit(records.begin(folder, "one"), "u0") == {"events": 3}
+    assert records.finished_unit(records.begin(folder, "two"), "u0") is None
 
 
 def test_unit_with_changed_data_is_not_finished(tmp_path):
-    aside = publish.begin(tmp_path / "r", "one")
+    aside = records.begin(tmp_path / "r", "one")
     (aside / "unit").write_bytes(b"data")
-    publish.record_unit(aside, "u0", [aside / "unit"], {})
+    records.record_unit(aside, "u0", [aside / "unit"], {})
     (aside / "unit").write_bytes(b"dat!")
-    assert publish.finished_unit(aside, "u0") is None
+    assert records.finished_unit(aside, "u0") is None
 
 
 def test_same_data_give_the_same_digest_whatever_it_took(tmp_path):
@@ -214,7 +214,7 @@ def test_manifest_is_the_same_whether_the_step_ran_or_was_found(tmp_path):
 def test_records_do_not_count_as_data_and_go_with_the_work(tmp_path):
     manifest, _ = run(tmp_path / "r")
     assert not (tmp_path / "r" / layout.RECORDS).exists()
-    publish.write_json(tmp_path / "r" / layout.RECORDS / "u.json", {"seconds": 1})
+    files.write_json(tmp_path / "r" / layout.RECORDS / "u.json", {"seconds": 1})
     assert publish.verify(tmp_path / "r").digest == manifest.digest
     assert json.loads((tmp_path / "r" / "manifest.json").read_text())["digest"] == manifest.digest
 
@@ -225,9 +225,9 @@ def test_clock_that_jumps_between_data_and_record_changes_nothing(tmp_path, year
         write_two(aside)
         moved = time.time() + years * 3e7
         os.utime(aside / "a.bin", (moved, moved))
-        publish.record_unit(aside, "u0", [aside / "a.bin"], {})
+        records.record_unit(aside, "u0", [aside / "a.bin"], {})
         (aside / "deep" / "b.bin").write_bytes(b"later")
-        assert publish.finished_unit(aside, "u0") == {}
+        assert records.finished_unit(aside, "u0") == {}
         return {}
 
     manifest, _ = run(tmp_path / "r", write)
