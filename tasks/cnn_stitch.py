@@ -116,8 +116,7 @@ def write_sums(
             values.append(own.values.ravel())
     if not parts:
         return [], []
-    write_array(aside, _sums(slab), np.concatenate(values))
-    return parts, [aside / _sums(slab) / "c" / "0"]
+    return parts, list(write_array(aside, _sums(slab), np.concatenate(values)))
 
 
 def solve_tile(

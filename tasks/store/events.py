@@ -17,9 +17,10 @@ import numpy as np
 import zarr
 
 from gpu_kernels.split import halves_of_events
-from tasks.store.chunks import read_chunk, write_chunk
+from tasks.store.chunks import FOLDERS, NO_FOLDERS, read_chunk, write_chunk
 from tasks.store.layout import slab_group
 from tasks.store.publish import DamagedResultError
+from tasks.store.zarr_json import NAME as GROUP_OR_ARRAY
 from tasks.store.zarr_json import array_words, group_attributes, lay_out_array, write_group
 
 FORMAT = 1
@@ -166,9 +167,12 @@ def _read_at_once(folder: Path) -> np.ndarray | None:
     """Read an array that ``write_array`` wrote as one chunk; None where it is another."""
     words = json.loads((folder / "zarr.json").read_bytes())
     shape, dtype = tuple(words.get("shape", ())), words.get("data_type")
-    if not all(shape) or words != array_words(shape, np.dtype(str(dtype)), shape):
+    if not all(shape):
         return None
-    return read_chunk(folder, (0,) * len(shape), np.dtype(dtype), shape)
+    for separator in (NO_FOLDERS, FOLDERS):  # as it is written now, and was before
+        if words == array_words(shape, np.dtype(str(dtype)), shape, separator=separator):
+            return read_chunk(folder, (0,) * len(shape), np.dtype(dtype), shape, separator)
+    return None
 
 
 def write_array(path: str | Path, name: str, data: np.ndarray) -> dict[Path, str]:
@@ -181,7 +185,8 @@ def write_array(path: str | Path, name: str, data: np.ndarray) -> dict[Path, str
     """
     written = dict([lay_out_array(path, name, data.shape, data.dtype)])
     if data.size:
-        written |= dict([write_chunk(Path(path, name), (0,) * data.ndim, data)])
+        chunk = write_chunk(Path(path, name), (0,) * data.ndim, data, separator=NO_FOLDERS)
+        written |= dict([chunk])
     return written
 
 
@@ -204,7 +209,8 @@ def write_slab(folder: str | Path, slab: int, arrays: dict[str, np.ndarray]) -> 
     """
     group = Path(folder, slab_group(slab))
     shutil.rmtree(group, ignore_errors=True)
-    write_group(group.parent)
+    if not (group.parent / GROUP_OR_ARRAY).exists():
+        write_group(group.parent)
     written = dict([write_group(group)])
     for name, data in arrays.items():
         written |= write_array(group, name, data)

@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from tasks.store.chunks import CODEC
+from tasks.store.chunks import CODEC, FOLDERS, NO_FOLDERS
 
 NAME = "zarr.json"
 
@@ -61,7 +61,7 @@ def lay_out_array(
     shape, dtype
         Of the array.
     chunks : tuple of int, optional
-        Shape of a chunk; all of the array when absent.
+        Shape of a chunk; all of the array when absent, and then ``NO_FOLDERS``.
     together : int
         So many chunks along the first axis lie together in each shard; 0 for no shards.
 
@@ -75,17 +75,25 @@ def lay_out_array(
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    text = _array_text(shape, np.dtype(dtype), chunks or shape, together)
-    return _put(folder / NAME, text)
+    separator = NO_FOLDERS if chunks is None else FOLDERS
+    words = _array_text(shape, np.dtype(dtype), chunks or shape, together, separator).encode()
+    place = folder / NAME
+    place.write_bytes(words)  # nothing was there that it could leave damaged
+    return place, hashlib.sha256(words).hexdigest()
 
 
 def array_words(
-    shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...], together: int = 0
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    chunks: tuple[int, ...],
+    together: int = 0,
+    separator: str = FOLDERS,
 ) -> dict[str, Any]:
     """What the file of an array says; see ``lay_out_array``."""
     words: dict[str, Any] = json.loads(_array(dtype.str, len(shape), bool(together)))
     chunk = [max(1, n) for n in chunks]
     words["shape"] = list(shape)
+    words["chunk_key_encoding"]["configuration"]["separator"] = separator
     grid = words["chunk_grid"]["configuration"]
     grid["chunk_shape"] = chunk
     if together:
@@ -96,9 +104,13 @@ def array_words(
 
 @lru_cache(maxsize=64)
 def _array_text(
-    shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...], together: int
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    chunks: tuple[int, ...],
+    together: int,
+    separator: str,
 ) -> str:
-    return json.dumps(array_words(shape, dtype, chunks, together), indent=2)
+    return json.dumps(array_words(shape, dtype, chunks, together, separator), indent=2)
 
 
 @lru_cache(maxsize=64)

@@ -87,7 +87,7 @@ def test_slab_with_a_flipped_bit_is_refused_when_read_and_made_anew_by_the_next_
     output = tmp_path / "out"
     shutil.copytree(milled, output)
     store = layout.event_store(layout.work_folder(output, "scan"))
-    chunk = next(path for path in store.rglob("indices/c/0"))
+    chunk = next(path for path in store.rglob("indices/c.0"))
     flip(chunk, chunk.stat().st_size // 2, 4)
     with pytest.raises(DamagedResultError, match="cannot be read"):
         open_store(store).read(0)

@@ -81,7 +81,7 @@ def test_damaged_copy_costs_its_step_and_is_replaced(scan, tmp_path):
     address = f"memory://{tmp_path.name}"
     mill(scan, tmp_path / "a", address)
     store, root = fsspec.core.url_to_fs(f"{address}/.phasemill/scan/steps/ssb")
-    damaged = next(path for path in store.find(root) if path.endswith("c/0/0"))
+    damaged = next(path for path in store.find(root) if path.endswith("c.0.0"))
     store.pipe_file(damaged, b"no phase")
     assert mill(scan, tmp_path / "b", address)["status"] == "ok"
     assert results(tmp_path / "a") == results(tmp_path / "b")

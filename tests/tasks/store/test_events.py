@@ -19,7 +19,7 @@ def files_of(folder):
     }
 
 
-def made_by_zarr(path, shape, dtype, chunks, together=0):
+def made_by_zarr(path, shape, dtype, chunks, together=0, separator="/"):
     return zarr.create_array(
         str(path),
         shape=shape,
@@ -29,6 +29,7 @@ def made_by_zarr(path, shape, dtype, chunks, together=0):
         serializer=BytesCodec(),
         compressors=(BloscCodec(typesize=np.dtype(dtype).itemsize, **CODEC), Crc32cCodec()),
         fill_value=0,
+        chunk_key_encoding={"name": "default", "separator": separator},
         config={"write_empty_chunks": True},
     )
 
@@ -39,7 +40,8 @@ def made_by_zarr(path, shape, dtype, chunks, together=0):
 @pytest.mark.parametrize("shape", [(1000,), (30, 40), (0,), (2, 3, 4)])
 def test_one_chunk_has_the_bytes_that_zarr_writes(tmp_path, dtype, shape):
     data = np.random.default_rng(0).integers(0, 2**10, shape).astype(dtype)
-    zarrs = made_by_zarr(tmp_path / "zarr", shape, data.dtype, [max(1, n) for n in shape])
+    chunk = [max(1, n) for n in shape]
+    zarrs = made_by_zarr(tmp_path / "zarr", shape, data.dtype, chunk, separator=".")
     if data.size:
         zarrs[...] = data
     events.write_array(tmp_path, "ours", data)
@@ -60,7 +62,15 @@ def test_array_of_another_shape_is_replaced_whole(tmp_path):
     events.write_array(tmp_path, "array", np.arange(12).reshape(3, 4))
     events.write_array(tmp_path, "array", np.arange(5.0))
     assert zarr.open_array(str(tmp_path / "array"), mode="r").shape == (5,)
-    assert sorted(files_of(tmp_path / "array")) == ["c/0", "zarr.json"]
+    assert sorted(files_of(tmp_path / "array")) == ["c.0", "zarr.json"]
+
+
+@pytest.mark.parametrize("shape", [(1000,), (30, 40)])
+def test_array_whose_chunk_lies_in_folders_is_read_at_once_too(tmp_path, shape, monkeypatch):
+    data = np.random.default_rng(0).integers(0, 2**10, shape).astype("uint32")
+    made_by_zarr(tmp_path / "array", shape, data.dtype, shape)[...] = data
+    monkeypatch.setattr(zarr, "open_array", None)
+    np.testing.assert_array_equal(events.read_array(tmp_path, "array"), data)
 
 
 def test_columns_of_an_array_are_written_in_their_order(tmp_path):
