@@ -27,6 +27,26 @@ def regular_events(indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return indices
 
 
+def are_regular(indptr: np.ndarray, indices: np.ndarray, pixels: int) -> bool:
+    """Tell in one look whether frames are sorted and on their detector, as nearly all are.
+
+    Parameters
+    ----------
+    indptr : (frames + 1,) int64
+        Where each frame's events begin.
+    indices : (events,) integer
+        Detector pixels.
+    pixels : int
+        Pixels of the detector.
+
+    Returns
+    -------
+    bool
+        Whether neither ``regular_events`` nor ``drop_outside`` would change anything.
+    """
+    return bool(_all_regular(indptr, indices, pixels))
+
+
 def count_outside(indptr: np.ndarray, indices: np.ndarray, pixels: int) -> np.ndarray:
     """Events of each frame that lie outside the detector.
 
@@ -155,12 +175,30 @@ def _fill(counts, words, per_word, indptr, indices):
 
 
 @njit(nogil=True, cache=True)
+def _all_regular(indptr, indices, pixels):
+    for frame in range(indptr.size - 1):
+        events = indices[indptr[frame] : indptr[frame + 1]]
+        if _falls(events):
+            return False
+        # Of sorted events the first and the last are the least and the greatest.
+        if events.size and (events[0] < 0 or events[-1] >= pixels):
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _falls(events):
+    falls = 0
+    for at in range(events.size - 1):  # most are sorted: without a branch, 16 are seen at once
+        falls += events[at + 1] < events[at]
+    return falls
+
+
+@njit(nogil=True, cache=True)
 def _sort_each(indptr, indices, scratch):
     for frame in range(indptr.size - 1):
-        events, falls = indices[indptr[frame] : indptr[frame + 1]], 0
-        for at in range(events.size - 1):  # most are sorted: without a branch, 16 are seen at once
-            falls += events[at + 1] < events[at]
-        if falls:
+        events = indices[indptr[frame] : indptr[frame + 1]]
+        if _falls(events):
             _sort_runs(events, scratch)
 
 

@@ -127,9 +127,10 @@ def lost_sectors(
     """
     if len(counts) != scan_shape[0] * scan_shape[1]:
         raise ValueError(f"{len(counts)} positions for a scan of {scan_shape[0]} x {scan_shape[1]}")
-    whole = counts[(counts > 0).all(axis=1)] if (counts > 0).all(axis=1).any() else counts
-    share = whole.sum(axis=0, dtype=np.float64) / max(1, int(whole.sum(dtype=np.int64)))
     empty = counts == 0
+    full = ~empty.any(axis=1)
+    whole = counts[full] if full.any() else counts
+    share = whole.sum(axis=0, dtype=np.float64) / max(1, int(whole.sum(dtype=np.int64)))
     share_seen = np.maximum(1e-12, np.where(empty, 0.0, share).sum(axis=1))
     due = counts.sum(axis=1, dtype=np.float64)[:, None] * share / share_seen[:, None]
     lost = empty & (due > LOG_FALSE_ALARM) & (frames_present > 0)[:, None]

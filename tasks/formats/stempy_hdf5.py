@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from gpu_kernels.frames import count_outside, drop_outside, merge_frames, regular_events
+from gpu_kernels.frames import (
+    are_regular,
+    count_outside,
+    drop_outside,
+    merge_frames,
+    regular_events,
+)
 from gpu_kernels.sectors import lost_sectors, sector_counts
 from tasks.formats.hdf5 import attributes, open_hdf5
 from tasks.formats.ragged import read_ragged
@@ -81,16 +87,19 @@ class StempyRecording(Recording):
         at = (np.arange(first, last)[:, None] * layout.scan_shape[1] + np.arange(cols)).ravel()
         numbers, counts = layout.rows_of(at)
         indptr, indices = read_ragged(self.path, layout.ragged, numbers)
-        indptr, indices = self._on_detector(numbers, indptr, indices)
+        several = bool(counts.max(initial=0) > 1)
+        if not (regular := are_regular(indptr, indices, self.pixels)):
+            indptr, indices = self._on_detector(numbers, indptr, indices)
         indices = indices.astype(np.uint32, copy=False)
         here = ~layout.missing[numbers]
         held = np.concatenate([[0], np.cumsum(here, dtype=np.int64)])
         present = np.diff(held[np.concatenate([[0], np.cumsum(counts)])])
         lost = None
-        if counts.max(initial=0) > 1:
+        if several:
             lost = lost_in_any(sector_counts(indptr, indices, self.detector_shape), here, counts)
         indptr = merge_frames(indptr, counts)
-        indices = regular_events(indptr, indices)
+        if several or not regular:
+            indices = regular_events(indptr, indices)
         return EventBlock(indptr, indices, np.minimum(present, 65_535).astype(np.uint16), lost)
 
     def _on_detector(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpu_kernels.frames import (
+    are_regular,
     count_outside,
     drop_outside,
     electrons_of_counts,
@@ -39,6 +40,20 @@ def test_events_outside_are_counted_by_frame_and_dropped():
     assert count_outside(indptr, indices, 9).tolist() == [2, 0, 1]
     kept, rest, dropped = drop_outside(indptr, indices, 9)
     assert (kept.tolist(), rest.tolist(), dropped) == ([0, 1, 1, 2], [1, 4], 3)
+
+
+@pytest.mark.parametrize(
+    ("events", "regular"),
+    [
+        ([1, 4, 4, 0, 8], True),  # the second frame begins below the end of the first
+        ([4, 1, 4, 0, 8], False),
+        ([1, 4, 4, 8, 0], False),
+        ([1, 4, 9, 0, 8], False),
+        ([-1, 4, 4, 0, 8], False),
+    ],
+)
+def test_frames_that_are_sorted_and_on_the_detector_are_told_apart(events, regular):
+    assert are_regular(np.array([0, 0, 3, 5]), np.array(events), 9) == regular
 
 
 def test_frames_of_a_position_are_put_together():
