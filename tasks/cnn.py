@@ -38,7 +38,7 @@ from tasks.store.records import finished_unit, record_unit
 from tasks.store.zarr_json import write_group
 from tasks.units import run_units
 
-VERSION = 6
+VERSION = 7
 LARGEST_HEAD = 20
 """Side of the largest patch; a probe that needs more does not fit into the window [px]."""
 SAMPLED = 4096

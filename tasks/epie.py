@@ -21,7 +21,7 @@ from tasks.store.publish import Manifest, published
 from tasks.store.zarr_json import write_group
 from tasks.units import part_done, run_units
 
-VERSION = 6
+VERSION = 7
 
 
 def algorithm(method: str, given: dict[str, Any]) -> Epie:

@@ -2,7 +2,9 @@
 
 Iterative ptychography works in the detector's frame, because patterns must not be resampled. Its
 object is turned to the scan's axes afterwards: on a grid twice as fine, which its transform gives
-exactly, a cubic spline turns it without a loss that could be seen.
+exactly, a cubic spline turns it without a loss that could be seen. Amplitude and phase are turned
+apart: from pixel to pixel the amplitude is far noisier than the phase, and in between the one would
+become the other.
 """
 
 from typing import NamedTuple
@@ -62,11 +64,8 @@ def along_scan(
     )
     rows, cols = geometry.scan_to_detector(y[:, None], x[None, :])
     at = [FINER * (r / sampling - first) for r, first in zip((rows, cols), origin, strict=True)]
-    fine = _refined(obj)
-    image = sum(
-        unit * map_coordinates(part, at, order=3, mode="nearest")
-        for unit, part in ((1, fine.real), (1j, fine.imag))
-    )
+    amplitude, phasor = (_turned(part, at) for part in (np.abs(obj), np.exp(1j * np.angle(obj))))
+    image = np.abs(amplitude) * np.exp(1j * np.angle(phasor))
     flat = _without_ramp(image)
     mean = np.mean(flat)
     return ObjectImage((flat * np.conj(mean) / abs(mean)).astype(np.complex64), y, x)
@@ -85,6 +84,13 @@ def _without_ramp(image: np.ndarray) -> np.ndarray:
         along = np.exp(-1j * slope * np.arange(image.shape[axis]))
         image = image * np.expand_dims(along, 1 - axis)
     return image
+
+
+def _turned(part: np.ndarray, at: list[np.ndarray]) -> np.ndarray:
+    """(rows, cols) complex: a part of an object at places of the grid ``FINER`` times as fine."""
+    fine = _refined(part)
+    real, imag = (map_coordinates(n, at, order=3, mode="nearest") for n in (fine.real, fine.imag))
+    return real + 1j * imag
 
 
 def _refined(obj: np.ndarray) -> np.ndarray:

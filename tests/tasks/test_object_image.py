@@ -33,3 +33,18 @@ def test_turned_object_has_its_value_at_every_place_and_no_slope():
     assert (angle.ravel() - plane @ fit).std() < 0.08
     assert found.y[0] == found.x[0] == 0
     assert found.y[-1] <= 20
+
+
+def test_noise_of_the_amplitude_does_not_become_one_of_the_phase():
+    geometry = Geometry(80e3, 0.025, (0.5, 0.5), (0, 0), 8.0, rotation=0.7)
+    places = tuple(axis.ravel() * 0.5 for axis in np.indices((41, 41)))
+    origin = (-30, -80)
+    rows, cols = (first + np.arange(160) for first in origin)
+    at = geometry.detector_to_scan(rows[:, None] * SAMPLING, cols[None, :] * SAMPLING)
+    found = {}
+    for noise in (0.0, 0.1):
+        amplitude = 1 + noise * np.random.default_rng(2).standard_normal((160, 160))
+        found[noise] = along_scan(amplitude * wave(*at), origin, geometry, SAMPLING, places).obj
+    away = np.angle(found[0.1] * found[0.0].conj())
+    assert (away - away.mean())[2:-2, 2:-2].std() < 0.005
+    assert 0.07 < np.abs(found[0.1]).std() < 0.11
