@@ -168,7 +168,8 @@ def _reprocess(
         made = {manifest.step: manifest.identity for manifest, _ in steps}
         made["calibrate"] = calibrated
         inputs = {name: made[name] for name in ("ingest", "reduce", "calibrate", *methods)}
-        add(measure_resolution(work, inputs, settings, judged, methods, halves, "frc" in force))
+        judging = (work, inputs, settings, judged, methods, halves, client)
+        add(measure_resolution(*judging, "frc" in force))
     job = dataset.model_dump(exclude={"priority"})
     gathered = results.gather(dataset.name, source, work, settings, job, steps, tuned)
     manifest, unchanged = publish_results(gathered, output, "results" in force)

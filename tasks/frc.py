@@ -28,8 +28,10 @@ from gpu_kernels.frc import (
 )
 from tasks.calibrate import calibration_folder, read_calibration
 from tasks.compared import HalfImage, Method, compared
+from tasks.detectors import Annulus, MaskDetector
 from tasks.device import note_device
 from tasks.halved import reduce_halves
+from tasks.memory import PARTED_AGAIN
 from tasks.reduce import ReduceSettings
 from tasks.regions import VACUUM
 from tasks.store import layout
@@ -38,11 +40,11 @@ from tasks.store.events import open_store
 from tasks.store.halves import identity_of_half, publish_halves
 from tasks.store.publish import Manifest, published
 from tasks.swapped import swapped_halves
-from tasks.units import stage
+from tasks.units import run_units, stage
 
 VERSION = 7
 CURVES = "curves.zarr"
-SPLITS, POSITIONS = 8, 2**19
+SPLITS, POSITIONS = 8, 2 * PARTED_AGAIN
 """Partings of the electrons that an image is judged by which is made of sums over each position, at
 most, and positions of all of them: 8 up to 256 x 256, one from 1024 x 512 on. Rings of a larger
 scan hold more frequencies, whose mean leaves less to chance by itself."""
@@ -70,6 +72,7 @@ def frc(
     settings: FrcSettings,
     methods: Mapping[str, Method],
     halves: Callable[[], list[tuple[Manifest, bool]]],
+    client: Client | None = None,
     force: bool = False,
 ) -> tuple[Manifest, bool]:
     """Write the Fourier ring correlation of the halves of each image.
@@ -89,7 +92,7 @@ def frc(
         By the name of their step.
     halves : callable
         Gives what ``make_halves`` does, and has them made where they are not.
-    force : bool
+    client, force
         As for every step.
 
     Returns
@@ -110,7 +113,7 @@ def frc(
                 note_device(device)
             with stage(f"frc, half {number + 1} of 2"):
                 _make_images(work, half, f"{inputs['calibrate']} {manifest.identity}", methods)
-        curves = _curves(work, folders, reduced, settings, methods)
+        curves = _curves(work, folders, reduced, settings, methods, client)
         write_zarr(curves, aside / CURVES)
         shutil.rmtree(folders[0].parent)
         seconds = sum(manifest.seconds for manifest, _ in made) + time.monotonic() - start
@@ -220,21 +223,24 @@ def _curves(
     reduced: ReduceSettings,
     settings: FrcSettings,
     methods: Mapping[str, Method],
+    client: Client | None,
 ) -> xr.Dataset:
     geometry, _, _ = read_calibration(work)
     scan = open_store(layout.event_store(work)).scan_shape
     annuli = reduced.annuli if settings.virtual else ()
-    pairs = compared(halves, geometry, annuli, methods)
-    curves = {image.name: [curve] for image, curve in pairs}
     summed = {name: method for name, method in methods.items() if name in SUMMED}
-    further = splits_of(scan) - 1
-    if further and (summed or annuli):
-        rng = np.random.default_rng(settings.seed)
-        for number, swapped in enumerate(swapped_halves(halves, further, rng)):
-            for half, method in product(swapped, summed.values()):
-                method(half, f"swapped {number}")
-            for image, curve in compared(swapped, geometry, annuli, summed):
-                curves[image.name].append(curve)
+    pairs: list[tuple[HalfImage, FrcCurve]] = []
+
+    def compare() -> None:
+        pairs.extend(compared(halves, geometry, annuli, methods))
+
+    further = range(splits_of(scan) - 1 if summed or annuli else 0)
+    again = [(str(work), halves, annuli, summed, settings.seed, number) for number in further]
+    parted = run_units("frc", _parted_again, again, client, meanwhile=compare)
+    curves = {
+        image.name: [curve, *(curves[image.name] for curves in parted if image.name in curves)]
+        for image, curve in pairs
+    }
     variables: dict[str, xr.Variable] = {}
     for image, _ in pairs:
         on_scan = (image.values.shape, image.pixel) == (scan, geometry.scan_step)
@@ -243,6 +249,23 @@ def _curves(
     facts = {"seed": settings.seed, "threshold": settings.threshold}
     along = [name for name in variables if name.startswith(("frequency", "pixels", "sigma"))]
     return xr.Dataset(variables, attrs=facts).set_coords(along)
+
+
+def _parted_again(
+    work: str,
+    halves: list[Path],
+    annuli: tuple[Annulus | MaskDetector, ...],
+    summed: Mapping[str, Method],
+    seed: int,
+    number: int,
+) -> dict[str, FrcCurve]:
+    """How the images of another parting agree that are made of sums over each position."""
+    geometry, _, _ = read_calibration(Path(work))
+    with swapped_halves(halves, number, seed) as swapped:
+        for half, method in product(swapped, summed.values()):
+            method(half, f"swapped {number}")
+        found = compared(swapped, geometry, annuli, summed)
+    return {image.name: curve for image, curve in found}
 
 
 def _variables(

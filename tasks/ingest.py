@@ -205,10 +205,11 @@ def _read(
         (_ingest_slab, recording, str(aside), number, *cuts[number]) for number in todo
     ]
     if hashed:
-        run_units("ingest", _call, units, client)
+        run_units("ingest", _call, units, client, short=True)
         return recording, cuts, hashed[0].sha256
     # First, for it is the longest: SHA-256 has no parts that could be taken side by side.
-    sha256, *_ = run_units("ingest", _call, [(hash_files, *files_of(path)), *units], client)
+    units = [(hash_files, *files_of(path)), *units]
+    sha256, *_ = run_units("ingest", _call, units, client, short=True)
     return recording, cuts, sha256
 
 

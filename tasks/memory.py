@@ -21,6 +21,8 @@ INGEST_PER_EVENT = 12
 REDUCE_PER_EVENT, REDUCE_PER_VALUE = 8, 4
 SSB_PER_POSITION, SSB_GATHERED_PER_POSITION = 600, 800
 DPC_PER_POSITION = 350
+PARTED_AGAIN = 2**18
+"""Positions of the largest scan whose electrons are parted more than once, for its resolution."""
 CALIBRATE, CALIBRATE_PER_POSITION = 30 << 20, 100
 """Trials and images of parts of the disk; and a block of pixels, its transforms and their power."""
 CALIBRATE_PER_VALUE, FREQUENCIES = 48, 4000
@@ -85,6 +87,8 @@ def demands(
     ]
     if "dpc" in steps:
         found.append(Demand("dpc", 0, DPC_PER_POSITION * positions))
+    if "frc" in steps:
+        found.append(Demand("frc", DPC_PER_POSITION * min(positions, PARTED_AGAIN)))
     if "ssb" in steps:
         gathered = SSB_GATHERED_PER_POSITION * positions
         counts = max(2 * positions, COUNTS_AT_ONCE)

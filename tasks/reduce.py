@@ -180,7 +180,8 @@ def reduce_slabs(
     for slab in slabs:
         folders = {n: str(aside) for n, aside in asides.items() if slab not in found[n]}
         units += [(recording.path, folders, slab, settings, seed)] if folders else []
-    for unit, facts in zip(units, run_units("reduce", _reduce_slab, units, client), strict=True):
+    done = run_units("reduce", _reduce_slab, units, client, short=True)
+    for unit, facts in zip(units, done, strict=True):
         for number, one in facts.items():
             found[number][unit[2]] = one
     return [

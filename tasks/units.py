@@ -4,6 +4,7 @@ A unit writes whole chunks and returns small facts; its caller keeps the records
 the units run one after another in this process, which is what tests and notebooks want.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from tasks.device import device_name, note_device
 
 IN_FLIGHT_PER_THREAD = 3
 """Units handed out ahead of time: enough to keep workers busy, few enough to stop soon."""
+TOGETHER = 8
+"""Short units that travel as one, at most: each journey takes some 5 ms of the night's own CPU, and
+what is lost with a worker has to be done again."""
 RETRIES = 2
 FETCH_WITHIN = 3.0
 FETCH_ANEW_WITHIN = 60.0
@@ -85,6 +89,7 @@ def run_units(
     on_done: Callable[[int, Any], None] | None = None,
     parts: int = 1,
     meanwhile: Callable[[], Any] | None = None,
+    short: bool = False,
 ) -> list[Any]:
     """Run a function over units and return its answers in their order.
 
@@ -105,6 +110,8 @@ def run_units(
     meanwhile : callable, optional
         Is called when the first units are handed out, for work that needs them no more than they
         need it; without a client, after all of them.
+    short : bool
+        Each unit takes a moment, so several of them are handed out together, fewer towards the end.
 
     Returns
     -------
@@ -123,7 +130,7 @@ def run_units(
         if parts > 1:
             units = [(told, number, function, *unit) for number, unit in enumerate(units)]
             function = _telling
-        for number, answer in _finished(step, function, units, client, meanwhile):
+        for number, answer in _finished(step, function, units, client, meanwhile, short):
             answers[number] = answer
             if on_done is not None:
                 on_done(number, answer)
@@ -178,14 +185,14 @@ def _telling(told: str | _Parts, number: int, function: Callable[..., Any], *uni
         _tell.reset(token)
 
 
-def _bounded(function: Callable[..., Any], *unit: Any) -> tuple[Any, str]:
-    """Run a unit, whose error must be one that reaches the client; names where it ran as well.
+def _bounded(function: Callable[..., Any], units: Sequence[tuple[Any, ...]]) -> tuple[Any, str]:
+    """Run units, whose error must be one that reaches the client; names where they ran as well.
 
     The thousand frames of an endless recursion do not: Dask's client fails to unpack them, never
     learns that the unit is done, and would be waited for for ever.
     """
     try:
-        return function(*unit), device_name()
+        return [function(*unit) for unit in units], device_name()
     except RecursionError as error:
         said = f"{getattr(function, '__qualname__', function)}: {error}"
     raise RecursionError(said)
@@ -197,6 +204,7 @@ def _finished(
     units: Sequence[tuple[Any, ...]],
     client: Client | None,
     meanwhile: Callable[[], Any] | None,
+    short: bool,
 ) -> Iterator[tuple[int, Any]]:
     if client is None:
         for number, unit in enumerate(units):
@@ -205,33 +213,44 @@ def _finished(
         if meanwhile is not None:
             meanwhile()
         return
-    run, waiting = uuid4().hex[:8], iter(enumerate(units))
-    handed_out: dict[str, tuple[int, Future]] = {}
+    run, waiting = uuid4().hex[:8], deque(range(len(units)))
+    ahead = max(2, IN_FLIGHT_PER_THREAD * sum(client.nthreads().values()))
+    most = TOGETHER if short else 1
+    handed_out: dict[str, tuple[list[int], Future]] = {}
 
     def hand_out(count: int) -> list[Future]:
         # Keys of their own, because Dask would otherwise take an equal call for the same result.
-        started = []
-        for _, (number, unit) in zip(range(count), waiting, strict=False):
-            key = f"{step}-{number}-{run}"
-            future = client.submit(_bounded, function, *unit, key=key, retries=RETRIES, pure=False)
-            handed_out[key] = number, future
+        started: list[Future] = []
+        while waiting and len(started) < count:
+            together = max(1, min(most, len(waiting) // ahead))
+            some = [waiting.popleft() for _ in range(together)]
+            key, sent = f"{step}-{some[0]}-{run}", [units[number] for number in some]
+            future = client.submit(_bounded, function, sent, key=key, retries=RETRIES, pure=False)
+            handed_out[key] = some, future
             started.append(future)
         return started
 
-    ready = as_completed(
-        hand_out(max(2, IN_FLIGHT_PER_THREAD * sum(client.nthreads().values()))), loop=client.loop
-    )
+    ready = as_completed(hand_out(ahead), loop=client.loop)
     try:
         if meanwhile is not None:
             meanwhile()
         for future in ready:
-            number, _ = handed_out.pop(future.key)
-            answer, device = _answer(future, f"{step}: unit {number} of {len(units)}")
+            some, _ = handed_out.pop(future.key)
+            if len(some) > 1 and _killed(future):
+                most, run = 1, uuid4().hex[:8]  # the one that kills is to be found
+                waiting.extendleft(reversed(some))
+                ready.update(hand_out(len(some)))
+                continue
+            answers, device = _answer(future, f"{step}: unit {some[0]} of {len(units)}")
             note_device(device)
             ready.update(hand_out(1))
-            yield number, answer
+            yield from zip(some, answers, strict=True)
     finally:
         client.cancel([future for _, future in handed_out.values()])
+
+
+def _killed(future: Future) -> bool:
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
 
 
 def _answer(future: Future, unit: str) -> tuple[Any, str]:

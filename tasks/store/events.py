@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 import zarr
 
 from gpu_kernels.split import halves_of_events
-from tasks.store.chunks import FOLDERS, NO_FOLDERS, read_chunk, write_chunk
+from tasks.store.chunks import NO_FOLDERS, read_chunk, write_chunk
 from tasks.store.layout import slab_group
 from tasks.store.publish import DamagedResultError
 from tasks.store.zarr_json import NAME as GROUP_OR_ARRAY
@@ -164,15 +165,23 @@ def read_array(path: str | Path, name: str) -> np.ndarray:
 
 
 def _read_at_once(folder: Path) -> np.ndarray | None:
-    """Read an array that ``write_array`` wrote as one chunk; None where it is another."""
+    """Read an array whose chunks lie each in a file of its own; None where it is another."""
     words = json.loads((folder / "zarr.json").read_bytes())
     shape, dtype = tuple(words.get("shape", ())), words.get("data_type")
     if not all(shape):
         return None
-    for separator in (NO_FOLDERS, FOLDERS):  # as it is written now, and was before
-        if words == array_words(shape, np.dtype(str(dtype)), shape, separator=separator):
-            return read_chunk(folder, (0,) * len(shape), np.dtype(dtype), shape, separator)
-    return None
+    chunk = tuple(words["chunk_grid"]["configuration"]["chunk_shape"])
+    separator = words["chunk_key_encoding"]["configuration"]["separator"]
+    if words != array_words(shape, np.dtype(str(dtype)), chunk, separator=separator):
+        return None
+    if chunk == shape:
+        return read_chunk(folder, (0,) * len(shape), np.dtype(dtype), shape, separator)
+    whole: np.ndarray = np.empty(shape, np.dtype(dtype))
+    for index in product(*(range(-(-n // c)) for n, c in zip(shape, chunk, strict=True))):
+        part = whole[tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, chunk, strict=True))]
+        found = read_chunk(folder, index, whole.dtype, chunk, separator)
+        part[...] = found[tuple(map(slice, part.shape))]
+    return whole
 
 
 def write_array(path: str | Path, name: str, data: np.ndarray) -> dict[Path, str]:

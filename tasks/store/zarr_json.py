@@ -29,7 +29,12 @@ def write_group(path: str | Path, **attributes: Any) -> tuple[Path, str]:
     place.parent.mkdir(parents=True, exist_ok=True)
     words = json.loads(place.read_bytes() if place.exists() else _group())
     words["attributes"] |= attributes
-    return _put(place, json.dumps(words, indent=2))
+    return put_words(place.parent, words)
+
+
+def put_words(folder: Path, words: dict[str, Any]) -> tuple[Path, str]:
+    """Write what the file of a group or an array is to say; gives its file and the SHA-256."""
+    return _put(folder / NAME, json.dumps(words, indent=2))
 
 
 def group_attributes(path: str | Path) -> dict[str, Any]:

@@ -4,10 +4,11 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from distributed import scheduler
+from distributed import get_worker, scheduler
 
 from flows.clusters import cluster
 from flows.worker_options import WorkerOptions
@@ -147,6 +148,29 @@ def test_unit_that_always_kills_its_worker_is_named_and_the_next_ones_run(client
         with pytest.raises(UnitError, match="s: unit 0 of 1 killed several workers"):
             run_units("s", die, [(0,)], client)
     assert run_units("s", double, [(n,) for n in range(6)], client) == [2 * n for n in range(6)]
+
+
+def ran_as(number):
+    return number, get_worker().get_current_task()
+
+
+def test_short_units_are_handed_out_together_and_the_last_of_them_alone(client):
+    answers = run_units("s", ran_as, [(n,) for n in range(40)], client, short=True)
+    assert [number for number, _ in answers] == list(range(40))
+    together = Counter(key for _, key in answers)
+    assert 1 < max(together.values()) <= units.TOGETHER
+    assert together[answers[-1][1]] == 1
+    alone = run_units("s", ran_as, [(n,) for n in range(40)], client)
+    assert len({key for _, key in alone}) == 40
+
+
+def die_at_nine(number):
+    return die(number) if number == 9 else number
+
+
+def test_unit_that_kills_its_worker_is_named_alone_where_it_travelled_with_others(client):
+    with pytest.raises(UnitError, match="s: unit 9 of 40 killed several workers"):
+        run_units("s", die_at_nine, [(n,) for n in range(40)], client, short=True)
 
 
 def test_answer_is_fetched_anew_from_the_worker_that_has_it(client, monkeypatch):

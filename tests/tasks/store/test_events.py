@@ -58,6 +58,17 @@ def test_array_is_laid_out_as_zarr_does(tmp_path, together):
     assert files_of(tmp_path / "ours") == files_of(tmp_path / "zarr")
 
 
+@pytest.mark.parametrize("shape", [(70, 9, 10), (64, 8, 10)])
+def test_chunks_of_an_array_are_read_as_zarr_reads_them_and_missed(tmp_path, shape):
+    array = made_by_zarr(tmp_path / "array", shape, "int64", (32, 4, 10))
+    data = np.random.default_rng(0).integers(0, 2**40, shape)
+    array[...] = data
+    np.testing.assert_array_equal(events.read_array(tmp_path, "array"), data)
+    (tmp_path / "array" / "c" / "1" / "1" / "0").unlink()
+    with pytest.raises(events.DamagedResultError, match="array cannot be read"):
+        events.read_array(tmp_path, "array")
+
+
 def test_array_of_another_shape_is_replaced_whole(tmp_path):
     events.write_array(tmp_path, "array", np.arange(12).reshape(3, 4))
     events.write_array(tmp_path, "array", np.arange(5.0))
