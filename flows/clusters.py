@@ -33,6 +33,8 @@ QUIET: dict[str, Any] = {
 }
 FORKED = {
     "distributed.worker.multiprocessing-method": "forkserver",
+    # Workers are asked 100 times a second what they are at, and nobody looks at the answers.
+    "distributed.worker.profile.enabled": False,
     # Workers that are lost come back, however long that takes a busy machine; after 15 seconds
     # their nannies would be closed for good.
     "distributed.deploy.lost-worker-timeout": "1 hour",
