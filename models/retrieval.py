@@ -136,6 +136,27 @@ def misfits(
     return found / _expected(mean).sum(axis=(1, 2))
 
 
+def bare_misfits(roots: np.ndarray, probe: np.ndarray, electrons: float) -> np.ndarray:
+    """How far patterns are from that of the probe alone, in units of counting noise.
+
+    Parameters
+    ----------
+    roots : (patterns, side, side) float32
+        √counts, zero frequency at pixel side // 2.
+    probe : (side, side) complex64
+        Centred on pixel side // 2, Σ|P|² = 1; where it stands makes no difference.
+    electrons : float
+        Mean electrons of the beam [e].
+
+    Returns
+    -------
+    (patterns,) float64
+        See ``misfits``: 1 where there is no specimen.
+    """
+    blank = np.zeros((1, *probe.shape), np.float32)
+    return misfits(roots, blank, np.asarray(probe, np.complex64)[None], electrons)
+
+
 def scan_misfits(
     roots: np.ndarray, phase: np.ndarray, positions: np.ndarray, probe: np.ndarray, electrons: float
 ) -> np.ndarray:

@@ -77,7 +77,9 @@ def cnn(
         where there is none; ``network.safetensors``, what retrieved it. Its summary has
         ``sampling`` [Å], ``bin``, ``electrons``, ``patches``; ``plane`` (y, x) [rad/Å], the slope
         that was taken away; ``refined``, the rounds that were kept, with ``misfit_median`` and,
-        before them, ``misfit_median_stitched``; ``refined_anew``, whether they began from no phase;
+        before them, ``misfit_median_stitched``; ``misfit_mean`` with its standard error
+        ``misfit_doubt``, and ``misfit_bare``, the mean for the probe alone; ``refined_anew``,
+        whether the rounds began from no phase;
         ``tiles`` and their ``disagreement`` [rad], where a large scan was stitched in several;
         and all that ``make_network`` says.
     reused : bool
@@ -122,6 +124,9 @@ def cnn(
             "refined_anew": refined.anew,
             "misfit_median": float(np.median(usable)),
             "misfit_median_stitched": refined.before,
+            "misfit_mean": refined.mean,
+            "misfit_doubt": refined.doubt,
+            "misfit_bare": refined.bare,
         }
         return facts | placed | judged
 

@@ -15,7 +15,7 @@ import torch
 from distributed import Client
 
 from models.joint_phase import Score, improved, score_of
-from models.retrieval import scan_misfits
+from models.retrieval import bare_misfits, scan_misfits
 from tasks.cnn_scene import on_stride, roots_of, scene
 from tasks.cnn_settings import CnnSettings
 from tasks.device import torch_device
@@ -41,6 +41,12 @@ class Refined(NamedTuple):
     """Median misfit of the network's own phase."""
     anew: bool
     """Whether they began from no phase, because that explained more."""
+    mean: float
+    """Of the misfit, over the positions that the phase is made from."""
+    doubt: float
+    """Standard error of that mean."""
+    bare: float
+    """The same mean for the probe alone: what there was to explain."""
 
 
 def refine(
@@ -63,15 +69,9 @@ def refine(
     wanted, rounds, cautious, anew = settings.refine, 0, False, False
     seen = _look(units, client, last=wanted == 0)
     before = float(np.nanmedian(seen.misfit))
-    if wanted and before > DOUBTED:
-        phase = read_array(aside, PHASE)
-        write_array(aside, PHASE, np.zeros_like(phase))
-        none = _look(units, client)
-        anew = none.mean < seen.mean
-        if anew:
-            seen, wanted, cautious = none, 2 * wanted, True
-        else:
-            write_array(aside, PHASE, phase)
+    if wanted and before > DOUBTED and seen.bare < seen.mean:
+        write_array(aside, PHASE, np.zeros_like(read_array(aside, PHASE)))
+        seen, wanted, cautious, anew = _look(units, client), 2 * wanted, True, True
     while rounds < wanted:
         phase = read_array(aside, PHASE)
         run_units("cnn: solve", _improve, [(*units, seen.scores, cautious)], client)
@@ -83,7 +83,7 @@ def refine(
         if cautious:
             break
         cautious = True
-    return Refined(seen.misfit, rounds, before, anew)
+    return Refined(seen.misfit, rounds, before, anew, seen.mean, seen.doubt, seen.bare)
 
 
 class _Seen(NamedTuple):
@@ -93,6 +93,10 @@ class _Seen(NamedTuple):
     """(scan_y, scan_x) float64."""
     mean: float
     """Of it, over the positions that the phase is made from."""
+    doubt: float
+    """Standard error of ``mean``."""
+    bare: float
+    """Mean of the misfit of the probe alone, over the same positions."""
     scores: list[Score]
 
 
@@ -102,15 +106,20 @@ def _look(units: tuple[Any, ...], client: Client | None, last: bool = False) -> 
     slabs = range(scene(Path(work))[0].slabs)
     name = "cnn: misfit" if last else "cnn: refine"
     seen = run_units(name, _see_slab, [(*units, slab, last) for slab in slabs], client)
-    misfit = np.concatenate([one for one, _ in seen])
-    mean = float(np.nanmean(misfit[on_stride(misfit.shape, settings.stride)]))
-    return _Seen(misfit, mean, [score for _, score in seen if score is not None])
+    misfit, bare = (np.concatenate(one) for one in list(zip(*seen, strict=True))[:2])
+    used = on_stride(misfit.shape, settings.stride) & np.isfinite(misfit)
+    doubt = float(misfit[used].std() / np.sqrt(used.sum()))
+    scores = [score for *_, score in seen if score is not None]
+    return _Seen(misfit, float(misfit[used].mean()), doubt, float(bare[used].mean()), scores)
 
 
 def _see_slab(
     work: str, aside: str, settings: CnnSettings, facts: dict[str, Any], slab: int, last: bool
-) -> tuple[np.ndarray, Score | None]:
-    """(rows, cols) misfits of a slab, NaN where nothing was recorded, and what it would change."""
+) -> tuple[np.ndarray, np.ndarray, Score | None]:
+    """A slab's misfits and those of the probe alone, and what the slab would change.
+
+    Misfits are (rows, cols), NaN where nothing was recorded.
+    """
     torch.set_num_threads(1)
     events, geometry, grid = scene(Path(work))
     roots, chosen = roots_of(events, grid, slab)
@@ -118,12 +127,14 @@ def _see_slab(
     y, x = (axis[first:end][chosen] for axis in scan_places(events, geometry, settings.positions))
     at = probe_positions(grid, geometry, (y, x)) - facts["origin"]
     phase, probe = read_array(aside, PHASE), read_array(aside, PROBE)
-    misfit = np.full(chosen.shape, np.nan)
+    misfit, bare = (np.full(chosen.shape, np.nan) for _ in range(2))
+    bare[chosen] = bare_misfits(roots, probe, facts["electrons"])
     misfit[chosen] = scan_misfits(roots, phase, at, probe, facts["electrons"])
     used = on_stride(events.scan_shape, settings.stride)[first:end][chosen]
     if last or not used.any():
-        return misfit, None
-    return misfit, score_of(roots[used], phase, at[used], probe, facts["electrons"], torch_device())
+        return misfit, bare, None
+    dose = facts["electrons"]
+    return misfit, bare, score_of(roots[used], phase, at[used], probe, dose, torch_device())
 
 
 def _improve(

@@ -15,6 +15,10 @@ UNTRUSTED = 1.5
 """A misfit of so many times that of counting noise: the phase does not explain the pattern."""
 MANY = 0.05
 """Part of the positions from which on such misfits are worth a warning."""
+LEFT = 0.05
+"""Part of what the specimen does to the patterns that a phase may leave unexplained."""
+SURE = 3.0
+"""Standard errors from which on a difference is no chance."""
 POOR = 2.0
 """An error of so many times that which counting noise leaves is worth a warning."""
 
@@ -80,6 +84,7 @@ def cnn_flags(work: Path, manifest: Manifest) -> list[dict[str, str]]:
             f"from their mean by {1e3 * facts['disagreement']:.3g} mrad."})  # fmt: skip
     if manifest.parameters["refine"]:
         flags.append(_refinement(facts))
+    flags.append(_explanation(facts))
     misfit = read_array(layout.step_folder(work, "cnn"), "misfit")
     misfit = misfit[np.isfinite(misfit)]
     share = float(np.mean(misfit > UNTRUSTED))
@@ -111,3 +116,27 @@ def _refinement(facts: dict[str, Any]) -> dict[str, str]:
         )
     level = "warn" if facts["refined_anew"] else "ok"
     return {"flag": "network refinement", "level": level, "text": text}
+
+
+def _explanation(facts: dict[str, Any]) -> dict[str, str]:
+    """How much of what the specimen does to the patterns the phase accounts for.
+
+    Where a specimen is weak, a wrong phase changes each pattern by less than counting noise does;
+    in the mean over all of them it shows.
+    """
+    name = "network explains"
+    left, there = facts["misfit_mean"] - 1, facts["misfit_bare"] - 1
+    sure = SURE * facts["misfit_doubt"]
+    if there < sure:
+        return {"flag": name, "level": "warn", "text":
+            "The patterns are those of the probe alone, as far as counting noise tells: there is "
+            "no specimen that the phase could show."}  # fmt: skip
+    if left > sure and left > LEFT * there:
+        return {"flag": name, "level": "warn", "text":
+            f"The phase leaves {100 * left / there:.2g} % of what the specimen does to the "
+            "patterns unexplained. A wrong probe, scan step or rotation, or a specimen that is no "
+            "thin phase object."}  # fmt: skip
+    part = max(left, sure) / there
+    return {"flag": name, "level": "ok", "text":
+        f"The phase explains what the specimen does to the patterns but for {100 * part:.2g} % "
+        "or less."}  # fmt: skip

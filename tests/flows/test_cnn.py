@@ -65,6 +65,7 @@ def test_the_network_sees_the_specimen(recording, tmp_path):
     assert 0.9 < np.nanmedian(misfit) < 1.5
     # All patterns together explain themselves better than each alone.
     assert results["cnn_phase_stitched"].dims == phase.dims
+    assert explains(results)["level"] == "ok"
     assert "rounds of fitting" in (folder / "report.html").read_text()
     assert "neural network" in (folder / "report.html").read_text()
     assert (folder / "images" / "cnn_phase.tif").exists()
@@ -72,6 +73,24 @@ def test_the_network_sees_the_specimen(recording, tmp_path):
     again = night(wanted)
     assert again["status"] == "unchanged"
     assert again["data"] == row["data"]
+
+
+def test_a_wrong_probe_is_told_by_what_it_leaves_unexplained(recording, tmp_path):
+    wanted = job(recording, tmp_path / "out")
+    wrong = wanted.datasets[0].model_copy(update={"aberrations": {"C10": 55.0}})
+    row = night(wanted.model_copy(update={"datasets": [wrong]}))
+    assert row["status"] == "ok", row["reason"]
+    results = xr.open_zarr(tmp_path / "out" / "scan" / "results.zarr", chunks=None)
+    # No single pattern says so: the misfit of each is within what the other warning takes.
+    assert np.nanmean(results["cnn_misfit"] > 1.5) < 0.05
+    said = explains(results)
+    assert said["level"] == "warn", said
+    assert "unexplained" in said["text"], said
+
+
+def explains(results):
+    (found,) = (f for f in results.attrs["quality"] if f["flag"] == "network explains")
+    return found
 
 
 def test_epie_starts_from_the_phase_of_the_network(recording, tmp_path):

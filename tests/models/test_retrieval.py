@@ -8,6 +8,7 @@ from models.forward import counted_roots, intensity
 from models.lessons import VALIDATION_SEED
 from models.networks import DensePatch
 from models.retrieval import (
+    bare_misfits,
     expected_roots,
     for_probe,
     misfits,
@@ -66,6 +67,19 @@ def test_expected_roots_hold_all_electrons_and_counts_about_them_misfit_by_one()
     counted = np.sqrt(rng.poisson(roots.astype(float) ** 2), dtype=np.float32)
     misfit = scan_misfits(counted, image, at, probe, ELECTRONS)
     assert misfit.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_the_misfit_of_the_probe_alone_is_that_of_a_blank_image():
+    rng, probe = np.random.default_rng(0), focused_probe()
+    at = rng.uniform(16, 32, (300, 2))
+    for height in (0.0, 0.3):
+        image = height * rng.normal(size=(48, 48)).astype(np.float32)
+        seen = rng.poisson(expected_roots(image, at, probe, ELECTRONS).astype(float) ** 2)
+        roots = np.sqrt(seen, dtype=np.float32)
+        bare = bare_misfits(roots, probe.astype(np.complex64), ELECTRONS)
+        blank = scan_misfits(roots, 0 * image, at, probe, ELECTRONS)
+        np.testing.assert_allclose(bare, blank, rtol=0.01)
+        assert (bare.mean() < 1.02) == (height == 0)
 
 
 @pytest.mark.parametrize("electrons", [50.0, 2000.0])
