@@ -294,7 +294,7 @@ class EpieOptions(Options):
     bin: int | None = Field(default=None, ge=1, le=4096, examples=[2])
     """Detector pixels along a side of a binned one; absent: as many as the probe allows."""
     side: int | None = Field(default=None, ge=16, le=512, examples=[64])
-    """Binned pixels along a side of a pattern; absent: twice the disk."""
+    """Binned pixels along a side of a pattern; absent: a given probe's, else twice the disk."""
     window: tuple[Index, Index, Index, Index] | None = Field(
         default=None, examples=[[0, 64, 0, 64]]
     )

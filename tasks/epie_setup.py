@@ -8,10 +8,10 @@ import numpy as np
 
 from gpu_kernels.epie import EpieResult
 from gpu_kernels.epie_settings import Epie
-from tasks.array_files import ArrayFile, parameters_of
+from tasks.array_files import ArrayFile, parameters_of, read_probe
 from tasks.calibrate import open_calibrated
 from tasks.object_image import along_scan
-from tasks.patterns import choose_grid, probe_positions, probe_room, read_patterns
+from tasks.patterns import PatternGrid, choose_grid, probe_positions, probe_room, read_patterns
 from tasks.places import scan_places
 from tasks.scan_tiles import ScanTile, cut_scan, tiles_for
 from tasks.starting_probe import starting_probe
@@ -38,7 +38,7 @@ class EpieSettings:
     bin: int | None = None
     """Detector pixels along a side of a binned one; absent: as many as the probe allows."""
     side: int | None = None
-    """Binned pixels along a side of a pattern; absent: twice the disk."""
+    """Binned pixels along a side of a pattern; absent: a given probe's, else twice the disk."""
     tiles: tuple[int, int] | None = None
     """Tiles along the slow and the fast axis; absent: as few as keep a tile's patterns small."""
     tile_overlap: float | None = None
@@ -68,6 +68,8 @@ class EpieSetup:
         self.grid = choose_grid(
             self.geometry, self.aberrations, self.events.detector_shape, settings.bin, settings.side
         )
+        if settings.side is None and isinstance(settings.probe, ArrayFile):
+            self.grid = _grid_of_probe(self.grid, settings.probe)
         self.chosen = _chosen(self.events, settings)
         places = scan_places(self.events, self.geometry, settings.positions)
         y, x = (axis[self.chosen] for axis in places)
@@ -130,6 +132,12 @@ class EpieSetup:
             "probe_room": probe_room(self.geometry, self.aberrations),
             "extent": self.grid.extent,
         }
+
+
+def _grid_of_probe(grid: PatternGrid, probe: ArrayFile) -> PatternGrid:
+    """The grid with as many pixels as a probe that was measured on it, where there is a choice."""
+    side = probe.read(read_probe).shape[0]
+    return grid if side == grid.side * grid.bin else replace(grid, side=side)
 
 
 def electrons_of(patterns: np.ndarray, weight: np.ndarray) -> float:

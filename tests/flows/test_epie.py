@@ -129,6 +129,19 @@ def test_probe_that_was_found_and_measured_positions_can_be_given(milled, scan, 
     assert step["parameters"]["probe"]["file"] == "probe.npy"
 
 
+def test_a_given_probe_says_how_many_pixels_a_pattern_has(milled, scan, tmp_path):
+    with results(milled) as found:
+        probe = found.epie_probe.values
+    wave = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe)))
+    wide = np.pad(wave, 24 - len(probe) // 2)
+    finer = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(wide)))
+    np.save(tmp_path / "probe.npy", finer)
+    assert mill(tmp_path, scan, probe=str(tmp_path / "probe.npy"))["status"] == "ok"
+    with results(tmp_path) as found:
+        assert found.epie_probe.shape == (48, 48) != probe.shape
+        assert against_truth(found)[0] > 0.9
+
+
 def test_part_of_the_scan_with_the_measured_aperture(scan, tmp_path):
     epie = {"window": [4, 30, 6, 32], "iterations": 6, "probe_step": 0}
     assert mill(tmp_path, scan, probe="vacuum", **epie)["status"] == "ok"
