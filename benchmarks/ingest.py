@@ -10,12 +10,11 @@ that of the recording itself, which a night takes once.
 
 CPU time is that of all threads of this process, where the slabs run one after another. Wall time
 of the ingest is a night's: slabs are units on a local cluster, one process a core, that was opened
-before. Everything is in the page cache. As in a night, no store is deleted meanwhile: ext4 makes
-files and folders more slowly for minutes after others were, so they are only emptied.
+before. Everything is in the page cache.
 """
 
 import argparse
-import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -60,25 +59,24 @@ def main() -> None:
 def print_table(file: Path, folder: Path, repeats: int, client: Client) -> None:
     """Measure one file: seconds, and their ratios to h5py alone."""
     source = fingerprint(file, folder / "source.json")
-    stores: list[Path] = []
     jobs: dict[str, Callable[[], object]] = {
         "h5py": lambda: read_with_h5py(file),
         "reader": lambda: read_whole(file),
-        "ingest, here": lambda: stores.append(ingested(source, folder, len(stores))),
-        "ingest, cluster": lambda: stores.append(ingested(source, folder, len(stores), client)),
+        "ingest, here": lambda: ingest_whole(source, folder),
+        "ingest, cluster": lambda: ingest_whole(source, folder, client),
         "SHA-256": lambda: hash_file(file),
     }
     found = {name: np.full(2, np.inf) for name in jobs}
     for _ in range(repeats + 1):  # in turn, so that a busy moment does not fall on one alone
         for name, job in jobs.items():
             read_layout.cache_clear()
-            for chunk in stores[-1].rglob("c.*") if stores else ():
-                os.truncate(chunk, 0)
+            if "ingest" in name:
+                shutil.rmtree(layout.event_store(folder), ignore_errors=True)
             start = np.array([time.process_time(), time.perf_counter()])
             job()
             took = np.array([time.process_time(), time.perf_counter()]) - start
             found[name] = np.minimum(found[name], took)
-    events, store = read_whole(file), ingested(source, folder, len(stores))
+    events, store = read_whole(file), layout.event_store(folder)
     size = sum(part.stat().st_size for part in store.rglob("*") if part.is_file())
     workers = len(client.scheduler_info()["workers"])
     print(
@@ -93,11 +91,9 @@ def print_table(file: Path, folder: Path, repeats: int, client: Client) -> None:
         print(f"{name:16} {own} {wall:9.3f} {wall / plain_wall:7.2f}")
 
 
-def ingested(source: Source, folder: Path, number: int, client: Client | None = None) -> Path:
-    """Make one more event store of a recording, in this process or on a cluster."""
-    work = folder / f"{Path(source.path).stem}-{number}"
-    ingest(source, work, ReaderOptions(), client)
-    return layout.event_store(work)
+def ingest_whole(source: Source, folder: Path, client: Client | None = None) -> None:
+    """Make the event store, in this process or on a cluster."""
+    ingest(source, folder, ReaderOptions(), client)
 
 
 def read_with_h5py(path: Path) -> int:

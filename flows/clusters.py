@@ -33,8 +33,10 @@ QUIET: dict[str, Any] = {
 }
 FORKED = {
     "distributed.worker.multiprocessing-method": "forkserver",
-    # Workers are asked 100 times a second what they are at, and nobody looks at the answers.
+    # Workers would be asked 100 times a second what they are at, and every event loop look 50 times
+    # a second whether it is late: more than half of what a cluster takes that does nothing.
     "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
     # Workers that are lost come back, however long that takes a busy machine; after 15 seconds
     # their nannies would be closed for good.
     "distributed.deploy.lost-worker-timeout": "1 hour",
