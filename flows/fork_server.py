@@ -13,7 +13,7 @@ from multiprocessing import forkserver
 import psutil
 
 LOADED = ["distributed", "tasks.ingest", "tasks.reduce", "tasks.calibrate", "tasks.ssb",
-          "tasks.store.halves", "flows.cli", "flows.fork_child"]  # fmt: skip
+          "tasks.store.halves", "tasks.results", "flows.cli", "flows.fork_child"]  # fmt: skip
 """What is loaded ahead: the steps of every night, and the command that started this one, which each
 worker would load again, and what has forks die with this process."""
 AT_START = {

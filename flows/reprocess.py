@@ -172,7 +172,7 @@ def _reprocess(
         add(measure_resolution(*judging, "frc" in force))
     job = dataset.model_dump(exclude={"priority"})
     gathered = results.gather(dataset.name, source, work, settings, job, steps, tuned)
-    manifest, unchanged = publish_results(gathered, output, "results" in force)
+    manifest, unchanged = publish_results(gathered, output, client, "results" in force)
     return results.summary_row(gathered, output, manifest) | {
         "status": "unchanged" if unchanged else "ok",
         "seconds": round(time.monotonic() - start, 1),

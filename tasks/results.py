@@ -6,11 +6,13 @@ provenance; it replaces the previous one in a single rename, so a reader sees th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from distributed import Client
 
 from models.geometry import Geometry
 from tasks.calibrate import read_calibration
@@ -21,7 +23,7 @@ from tasks.probe_results import probe_variables
 from tasks.reduce import ReduceSettings
 from tasks.reduced import angles, link_radial, publish_dense, reduced_variables
 from tasks.report.images import write_images
-from tasks.report.page import write_report
+from tasks.report.page import open_results, write_report
 from tasks.store import layout
 from tasks.store.datasets import consolidate, write_zarr
 from tasks.store.events import EventStore, open_store, read_array
@@ -30,8 +32,11 @@ from tasks.store.provenance import provenance
 from tasks.store.publish import Manifest, publish, reusable, step_identity
 from tasks.store.records import begin
 from tasks.store.source import Source
+from tasks.units import run_units
 
 VERSION = 3
+PARTS = 4
+"""Units in which the images are drawn."""
 
 LONG_NAMES = {
     "electrons": ("electrons at each scan position", "e"),
@@ -158,8 +163,19 @@ def dose(
     }
 
 
-def publish_results(gathered: Gathered, output: Path, force: bool = False) -> tuple[Manifest, bool]:
+def publish_results(
+    gathered: Gathered, output: Path, client: Client | None = None, force: bool = False
+) -> tuple[Manifest, bool]:
     """Write and publish the folder of a dataset, or find it as it should be.
+
+    Parameters
+    ----------
+    gathered : Gathered
+        What the steps left.
+    output : Path
+        Folder of the night.
+    client, force
+        As for every step; the images are drawn while the report is written.
 
     Returns
     -------
@@ -180,19 +196,21 @@ def publish_results(gathered: Gathered, output: Path, force: bool = False) -> tu
     if any(manifest.step == "frc" for manifest, _ in gathered.steps):
         write_zarr(read_curves(gathered.work), aside / layout.RESULTS, group="frc")
     _link_large_arrays(gathered, aside)
-    write_images(results, aside / layout.IMAGES)
     write_json(
         aside / layout.PROVENANCE,
         provenance(
             gathered.source, gathered.events.metadata["format"], gathered.job, gathered.steps
         ),
     )
+    names = [str(name) for name in results.data_vars]
+    parts = [names[first::PARTS] for first in range(min(PARTS, len(names)))]
+    units = [(str(aside), part) for part in parts]
+    run_units("images", _draw, units, client, meanwhile=partial(write_report, aside))
     repeatable = {
         name: hash_file(aside / name)
         for name in data_names(aside)
         if name.split("/")[0] in (layout.RESULTS, layout.DENSE, layout.IMAGES)
     }
-    write_report(aside)
     manifest = publish(
         folder,
         step="results",
@@ -203,6 +221,12 @@ def publish_results(gathered: Gathered, output: Path, force: bool = False) -> tu
         known_hashes=repeatable,
     )
     return manifest, False
+
+
+def _draw(folder: str, names: list[str]) -> None:
+    """Draw some of the results that a folder holds."""
+    results, _ = open_results(Path(folder))
+    write_images(results, Path(folder, layout.IMAGES), names)
 
 
 def _link_large_arrays(gathered: Gathered, aside: Path) -> None:

@@ -7,6 +7,7 @@ bar and the range of values under it. Neither holds a date, so equal results giv
 import io
 import json
 import re
+from collections.abc import Collection
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +30,9 @@ STRIP = 52
 """Height of the strip under a PNG [px]."""
 
 
-def write_images(results: xr.Dataset, folder: Path) -> list[Path]:
+def write_images(
+    results: xr.Dataset, folder: Path, names: Collection[str] | None = None
+) -> list[Path]:
     """Write every image as ``<name>.tif`` and ``<name>.png``.
 
     Parameters
@@ -38,6 +41,8 @@ def write_images(results: xr.Dataset, folder: Path) -> list[Path]:
         Real variables over specimen or probe [Å] or over (ky, kx) [1/Å]; others are left out.
     folder : Path
         Is made if it is not there.
+    names : collection of str, optional
+        Write those of these variables alone.
 
     Returns
     -------
@@ -48,6 +53,8 @@ def write_images(results: xr.Dataset, folder: Path) -> list[Path]:
     files = []
     dims = (*OVER_SPECIMEN, *OVER_PROBE, {"ky", "kx"})
     for name, variable in results.data_vars.items():
+        if names is not None and name not in names:
+            continue
         if set(variable.dims) not in dims or variable.dtype.kind not in "fiub" or not variable.size:
             continue
         stem = re.sub(r"[^A-Za-z0-9._-]", "_", str(name)).lstrip(".") or "image"
