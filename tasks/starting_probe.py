@@ -175,8 +175,10 @@ def _tilt(work: Path, grid: PatternGrid, probe: np.ndarray) -> tuple[float, floa
 
 def _disk_of_patterns(work: Path, grid: PatternGrid) -> np.ndarray:
     """Where the disk lies in the patterns, from the zero frequency, (y, x) [binned px]."""
+    # Half of the electrons has the disk of all, as it has their calibration.
+    frames = read_array(open_store(layout.event_store(work)).data, "frame_sum")
     try:
-        found = fit_disk(open_store(layout.event_store(work)).array("frame_sum"))
+        found = fit_disk(frames)
     except DiskError:
         return np.array(grid.offset)
     away = np.array(grid.offset_of(found.center))

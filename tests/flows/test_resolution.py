@@ -124,8 +124,15 @@ def test_job_chooses_methods_and_threshold(noise, tmp_path):
     assert not (tmp_path / "out" / "x" / "results.zarr" / "frc").exists()
 
 
-def test_object_on_a_grid_of_its_own_has_an_axis_of_its_own(noise, tmp_path):
-    keys = {
+@pytest.mark.parametrize("probe", ["of the aberrations", "measured"])
+def test_object_on_a_grid_of_its_own_has_an_axis_of_its_own(noise, tmp_path, probe):
+    given = {}
+    if probe == "measured":  # its disk lies beside the zero frequency: halves look for theirs
+        k = np.fft.fftfreq(32, 1 / 32)
+        disk = np.hypot(k[:, None] - 0.4, k + 0.3) < 7
+        np.save(tmp_path / "probe.npy", np.fft.fftshift(np.fft.ifft2(disk)))
+        given = {"probe": str(tmp_path / "probe.npy")}
+    keys = given | {
         "steps": ["dpc", "epie", "frc"], "aberrations": {"C10": 50},
         "epie": {"iterations": 3, "window": [16, 40, 16, 40]},
         "frc": {"methods": ["dpc", "epie"]},
