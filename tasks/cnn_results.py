@@ -134,8 +134,8 @@ def _explanation(facts: dict[str, Any]) -> dict[str, str]:
     if left > sure and left > LEFT * there:
         return {"flag": name, "level": "warn", "text":
             f"The phase leaves {100 * left / there:.2g} % of what the specimen does to the "
-            "patterns unexplained. A wrong probe, scan step or rotation, or a specimen that is no "
-            "thin phase object."}  # fmt: skip
+            "patterns unexplained. A wrong probe, scan step or rotation; bad pixels or an unsteady "
+            "beam; or a specimen that is no thin phase object."}  # fmt: skip
     part = max(left, sure) / there
     return {"flag": name, "level": "ok", "text":
         f"The phase explains what the specimen does to the patterns but for {100 * part:.2g} % "

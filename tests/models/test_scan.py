@@ -52,7 +52,7 @@ def test_all_patterns_together_tell_what_single_ones_do_not(scene):
 
 def passes(found):
     """Whether an image is as good as one is to be at this dose."""
-    sharp = found["rms"] <= 0.015 and found["corr"] >= 0.997 and found["frc"] >= 0.93
+    sharp = found["rms"] <= 0.015 and found["corr"] >= 0.997 and found["frc"] >= 0.94
     return sharp and 0.95 <= found["slope"] <= 1.05
 
 
