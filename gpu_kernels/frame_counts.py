@@ -123,12 +123,19 @@ def moments_in_mask(events, disk, cols, by, moments, p):
 def count_bins(indptr, begin, end, pixels, table, tile, first):
     """Count the electrons of frames ``begin`` to ``end`` by bin into columns from ``first`` on.
 
-    ``pixels`` are those of these frames; without a ``table`` they are bins already.
+    ``pixels`` are those of these frames; without a ``table`` they are bins already. The four
+    quarters of a frame go by turns: neighbours in one of them hit the same bin, or the next.
     """
     one, start = tile.dtype.type(1), indptr[begin]
     for p in range(begin, end):
         events, column = pixels[indptr[p] - start : indptr[p + 1] - start], p - first
-        for event in range(events.size):
+        quarter = events.size // 4
+        for event in range(quarter):
+            tile[_class_of(table, events[event]), column] += one
+            tile[_class_of(table, events[event + quarter]), column] += one
+            tile[_class_of(table, events[event + 2 * quarter]), column] += one
+            tile[_class_of(table, events[event + 3 * quarter]), column] += one
+        for event in range(4 * quarter, events.size):
             tile[_class_of(table, events[event]), column] += one
 
 
