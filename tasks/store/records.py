@@ -26,7 +26,8 @@ def begin(folder: Path, identity: str) -> Path:
         same = False
     if not same:
         shutil.rmtree(aside, ignore_errors=True)
-        write_json(mark, {"identity": identity}, indent=None)
+        # A mark that a power cut takes is work to do again, as is what it marks.
+        write_json(mark, {"identity": identity}, False, None)
     for leftover in [*aside.rglob("*.partial"), *(aside / layout.MANIFEST,)]:
         leftover.unlink(missing_ok=True)
     return aside

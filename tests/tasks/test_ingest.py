@@ -42,8 +42,8 @@ def test_store_is_found_again_for_a_recording_that_moved(recording, tmp_path):
 def test_recording_that_changes_while_it_is_read_is_refused(recording, tmp_path, monkeypatch):
     real = module.run_units
 
-    def touched_afterwards(*told):
-        answers = real(*told)
+    def touched_afterwards(*told, **how):
+        answers = real(*told, **how)
         os.utime(recording, ns=(1, 1))
         return answers
 
