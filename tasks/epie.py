@@ -14,14 +14,14 @@ from gpu_kernels.epie import epie
 from gpu_kernels.epie_settings import BATCHES, SEQUENTIAL, Epie
 from tasks.device import on_device
 from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
-from tasks.epie_start import identity_of_start, start_of
+from tasks.epie_start import going_on, identity_of_start, start_of
 from tasks.epie_tiles import reconstruct_tiles
 from tasks.store import layout
 from tasks.store.publish import Manifest, published
 from tasks.store.zarr_json import write_group
 from tasks.units import part_done, run_units
 
-VERSION = 7
+VERSION = 8
 
 
 def algorithm(method: str, given: dict[str, Any]) -> Epie:
@@ -103,9 +103,10 @@ def _whole(work_path: str, aside: str, settings: EpieSettings) -> dict[str, Any]
     setup = EpieSetup(Path(work_path), settings)
     patterns, weight = setup.patterns(), setup.grid.measured()
     probe = setup.probe(electrons_of(patterns, weight) / len(patterns))
+    start = start_of(setup)
     found = epie(
-        on_device(patterns), setup.positions, probe, settings.algorithm, weight=weight,
-        start=start_of(setup),
+        on_device(patterns), setup.positions, probe, going_on(settings.algorithm, start),
+        weight=weight, start=start,
         on_round=lambda n, residual, noise: part_done(
             n, f"residual {residual:.4f}, noise {noise:.4f}"
         ),

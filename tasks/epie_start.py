@@ -7,6 +7,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from gpu_kernels.epie import blank
+from gpu_kernels.epie_settings import Epie
 from tasks.epie_setup import EpieSetup
 from tasks.store import layout
 from tasks.store.events import read_array
@@ -35,6 +36,17 @@ def identity_of_start(work: Path, start: str) -> dict[str, str]:
             "steps, or give epie: {start: flat}."
         )
     return {start: manifest.identity}
+
+
+def going_on(algorithm: Epie, start: Start | None) -> Epie:
+    """The algorithm from where it starts: from a phase that is nearly right, all positions at once.
+
+    Small batches bring low frequencies quickly, and noise; where the former are there already, they
+    leave nothing but the latter.
+    """
+    if start is None or algorithm.batch_size or algorithm.batch_shares:
+        return algorithm
+    return replace(algorithm, batch_shares=((1.0, 1.0),))
 
 
 def start_of(setup: EpieSetup, members: np.ndarray | None = None) -> Start | None:

@@ -18,7 +18,7 @@ from gpu_kernels.merge_tiles import Merged, Tile, merge_tiles
 from gpu_kernels.registration import shifted
 from tasks.device import on_device
 from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
-from tasks.epie_start import start_of
+from tasks.epie_start import going_on, start_of
 from tasks.scan_tiles import ScanTile
 from tasks.store.events import read_array, write_array
 from tasks.store.zarr_json import write_group
@@ -98,12 +98,13 @@ def _tile(
     tile = setup.tiles()[number]
     positions = read_array(parts, "positions")[tile.members]
     start = start_of(setup, tile.members)
+    algorithm = going_on(settings.algorithm, start)
     if rounds[0] > 0:
         origin = read_array(parts, "origin")
         start = _part_of(read_array(parts, "object"), origin, positions, setup.grid.side)
     found = epie(
         on_device(setup.patterns(tile.members)), positions, read_array(parts, "probe"),
-        settings.algorithm, weight=setup.grid.measured(), start=start, rounds=rounds,
+        algorithm, weight=setup.grid.measured(), start=start, rounds=rounds,
         on_round=lambda n, residual, noise: part_done(
             n - rounds[0], f"residual {residual:.4f}, noise {noise:.4f}"
         ),
