@@ -96,6 +96,7 @@ def costs(folder: Path, sizes: list[float]) -> None:
 
 def _child(path: Path) -> dict[str, float]:
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    env |= {"OPENBLAS_NUM_THREADS": "1"}  # as the command has it
     command = [sys.executable, __file__, "inside", "--recording", str(path)]
     done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])

@@ -172,6 +172,7 @@ def _child(kind: str, folder: Path, url: str) -> dict[str, float]:
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "OPENBLAS_NUM_THREADS": "1",  # as the command has it
     }
     command = [sys.executable, __file__, "--inside", kind, str(folder)]
     done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
