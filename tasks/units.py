@@ -217,34 +217,45 @@ def _finished(
     ahead = max(2, IN_FLIGHT_PER_THREAD * sum(client.nthreads().values()))
     most = TOGETHER if short else 1
     handed_out: dict[str, tuple[list[int], Future]] = {}
+    suspects: list[int] = []
+
+    def submit(some: list[int], how: str = "") -> Future:
+        # Keys of their own, because Dask would otherwise take an equal call for the same result.
+        key, sent = f"{step}-{some[0]}{how}-{run}", [units[number] for number in some]
+        future = client.submit(_bounded, function, sent, key=key, retries=RETRIES, pure=False)
+        handed_out[key] = some, future
+        return future
 
     def hand_out(count: int) -> list[Future]:
-        # Keys of their own, because Dask would otherwise take an equal call for the same result.
         started: list[Future] = []
         while waiting and len(started) < count:
             together = max(1, min(most, len(waiting) // ahead))
-            some = [waiting.popleft() for _ in range(together)]
-            key, sent = f"{step}-{some[0]}-{run}", [units[number] for number in some]
-            future = client.submit(_bounded, function, sent, key=key, retries=RETRIES, pure=False)
-            handed_out[key] = some, future
-            started.append(future)
+            started.append(submit([waiting.popleft() for _ in range(together)]))
         return started
+
+    def answers_of(future: Future) -> Iterator[tuple[int, Any]]:
+        some, _ = handed_out.pop(future.key)
+        answers, device = _answer(future, f"{step}: unit {some[0]} of {len(units)}")
+        note_device(device)
+        return zip(some, answers, strict=True)
 
     ready = as_completed(hand_out(ahead), loop=client.loop)
     try:
         if meanwhile is not None:
             meanwhile()
         for future in ready:
-            some, _ = handed_out.pop(future.key)
-            if len(some) > 1 and _killed(future):
-                most, run = 1, uuid4().hex[:8]  # the one that kills is to be found
-                waiting.extendleft(reversed(some))
-                ready.update(hand_out(len(some)))
-                continue
-            answers, device = _answer(future, f"{step}: unit {some[0]} of {len(units)}")
-            note_device(device)
-            ready.update(hand_out(1))
-            yield from zip(some, answers, strict=True)
+            if (len(units) > 1 or meanwhile is not None) and _killed(future):
+                suspects += handed_out.pop(future.key)[0]
+            else:
+                yield from answers_of(future)
+            if not suspects:
+                ready.update(hand_out(1))
+            elif not handed_out:
+                # Dask blames all that a dead worker had before it: which one kills shows alone.
+                for number in suspects:
+                    yield from answers_of(submit([number], "-alone"))
+                suspects.clear()
+                ready.update(hand_out(ahead))
     finally:
         client.cancel([future for _, future in handed_out.values()])
 

@@ -168,9 +168,10 @@ def die_at_nine(number):
     return die(number) if number == 9 else number
 
 
-def test_unit_that_kills_its_worker_is_named_alone_where_it_travelled_with_others(client):
+@pytest.mark.parametrize("short", [True, False])
+def test_unit_that_kills_its_worker_is_named_and_not_those_that_were_with_it(client, short):
     with pytest.raises(UnitError, match="s: unit 9 of 40 killed several workers"):
-        run_units("s", die_at_nine, [(n,) for n in range(40)], client, short=True)
+        run_units("s", die_at_nine, [(n,) for n in range(40)], client, short=short)
 
 
 def test_answer_is_fetched_anew_from_the_worker_that_has_it(client, monkeypatch):
