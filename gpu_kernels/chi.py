@@ -25,7 +25,8 @@ def chi_polynomial(aberrations: np.ndarray, wavelength: float) -> np.ndarray:
     (12,) float64
         Factors of y², yx, x²; y³, y²x, yx², x³; y⁴, y³x, y²x², yx³, x⁴ [turns Åⁿ].
     """
-    C10, C12a, C12b, C21a, C21b, C23a, C23b, C30, C32a, C32b, C34a, C34b = aberrations
+    # As Python's floats: the last step of a lens that is tuned waits for these few numbers.
+    C10, C12a, C12b, C21a, C21b, C23a, C23b, C30, C32a, C32b, C34a, C34b = map(float, aberrations)
     l1, l2, l3 = wavelength / 2, wavelength**2 / 3, wavelength**3 / 4
     # x = k cos φ, y = k sin φ: k^n cos mφ and k^n sin mφ written out in x and y.
     second = [C10 - C12a, 2 * C12b, C10 + C12a]
@@ -37,9 +38,7 @@ def chi_polynomial(aberrations: np.ndarray, wavelength: float) -> np.ndarray:
         2 * C32b + 4 * C34b,
         C30 + C32a + C34a,
     ]
-    return np.concatenate(
-        [np.multiply(second, l1), np.multiply(third, l2), np.multiply(fourth, l3)]
-    )
+    return np.array([l1 * c for c in second] + [l2 * c for c in third] + [l3 * c for c in fourth])
 
 
 def turned_aberrations(aberrations: np.ndarray, rotation: float) -> np.ndarray:
@@ -58,12 +57,12 @@ def turned_aberrations(aberrations: np.ndarray, rotation: float) -> np.ndarray:
         χ is the same function of the microscope; φ = atan2(ky, kx) becomes φ − θ, so each
         coefficient of azimuthal order m turns by −mθ.
     """
-    turned = np.array(aberrations, dtype=np.float64)
+    turned = [float(one) for one in aberrations]
     for at, order in ((1, 2), (3, 1), (5, 3), (8, 2), (10, 4)):
         c, s = cos(order * rotation), sin(order * rotation)
-        a, b = aberrations[at], aberrations[at + 1]
+        a, b = turned[at], turned[at + 1]
         turned[at], turned[at + 1] = c * a + s * b, c * b - s * a
-    return turned
+    return np.array(turned)
 
 
 @njit(nogil=True, cache=True, inline="always")

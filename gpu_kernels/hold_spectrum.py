@@ -16,7 +16,7 @@ from gpu_kernels.fourier import (
     scan_spectrum,
 )
 from gpu_kernels.ssb_reduce import NOISE_FROM, PIXELS_AT_ONCE
-from gpu_kernels.ssb_reduce_gpu import THREADS_PER_BLOCK
+from gpu_kernels.ssb_reduce_kernel import THREADS_PER_BLOCK
 
 LARGEST = 32_767
 """Of a 16-bit integer."""

@@ -15,15 +15,16 @@ from gpu_kernels.backend import (
     beside,
     cupy,
     cupyx,
-    device_empty,
     device_zeros,
     to_device,
 )
-from gpu_kernels.fourier import half_plane, libraries, parts_of, plan_of
+from gpu_kernels.counts_transform import CountsTransform
+from gpu_kernels.fourier import libraries, plan_of
 from gpu_kernels.replay import Replay
 from gpu_kernels.ssb_geometry import SsbGeometry
 from gpu_kernels.ssb_reduce import FIELDS
-from gpu_kernels.ssb_reduce_gpu import packed, reduce_on_gpu
+from gpu_kernels.ssb_reduce_gpu import packed, reduce_on_gpu, spectrum_on_gpu
+from gpu_kernels.ssb_reduce_kernel import HEAD
 
 THREADS_PER_BLOCK = 128
 
@@ -52,7 +53,7 @@ class KeptPhase:
         scale: Array | None = None,
     ) -> None:
         self._parts, self._scale = parts, scale
-        self._finish = _Finish(rows, scan_shape, parts.shape[2])
+        self._finish = _Finish(rows, scan_shape)
         self._numbers = _Numbers(parts.shape[0], rows, scan_shape, scan_step)
         self._replay = Replay(self._work)
 
@@ -75,8 +76,9 @@ class KeptPhase:
         (scan_y, scan_x) float64
             Phase [rad], on the device; overwritten by the next call.
         """
+        self._replay.wait()  # what is changed now is read by the last call
         self._numbers.take(k_y, k_x, geometry, disk_intensity)
-        return self._replay(self._numbers.send)
+        return self._replay()
 
     @property
     def spectrum(self) -> Array:
@@ -84,10 +86,13 @@ class KeptPhase:
         return self._finish.spectrum
 
     def _work(self, queue: Any) -> Array:
-        fields = self._finish.none()
-        there = self._numbers.there
-        reduce_on_gpu(self._parts, there[1:], fields, self._scale, False, queue)
-        return self._finish(fields, there[:1], queue)
+        self._numbers.send()
+        finish = self._finish
+        spectrum_on_gpu(
+            self._parts, self._numbers.there, self._parts.shape[2], finish.rows, finish.share,
+            finish.spectrum, self._scale, queue,
+        )  # fmt: skip
+        return finish.image()
 
 
 class CountedPhase:
@@ -114,18 +119,24 @@ class CountedPhase:
         at_once: int = 64,
     ) -> None:
         rows, scan, step = np.arange(counts.shape[1]), geometry.scan_shape, geometry.scan_step
-        self._finish = _Finish(rows, scan, geometry.columns)
-        self._blocks: list[tuple[Array, _Numbers, Any]] = []
+        self._finish, self._columns = _Finish(rows, scan), geometry.columns
+        self._blocks: list[tuple[Array, _Numbers, CountsTransform]] = []
+        transforms: dict[int, CountsTransform] = {}
         for first in range(0, k_y.size, at_once):
             part = slice(first, first + at_once)
             numbers = _Numbers(k_y[part].size, rows, scan, step)
             numbers.take(k_y[part], k_x[part], geometry, 0.0)
             numbers.send()
-            plan = plan_of(device_empty(counts[part].shape, np.float32), "R2C")
-            self._blocks.append((counts[part], numbers, plan))
+            block = counts[part]
+            if block.shape[0] not in transforms:
+                transforms[block.shape[0]] = CountsTransform(block, geometry.columns)
+            self._blocks.append((block, numbers, transforms[block.shape[0]]))
         self._electrons = device_zeros(1, np.float64)
         self._per_electron = 1 / (k_y.size * scan[0] * scan[1])
-        self._replay = Replay(self._work)
+        alone = len(self._blocks) == 1
+        if not alone:
+            self._fields = device_zeros((FIELDS, scan[0], geometry.columns), np.float64)
+        self._replay = Replay(self._at_once if alone else self._in_turn)
 
     def __call__(self) -> Array:
         """Phase of the counts that are there.
@@ -137,18 +148,40 @@ class CountedPhase:
         """
         return self._replay()
 
-    def _work(self, queue: Any) -> Array:
-        fields = self._finish.none()
+    def _at_once(self, queue: Any) -> Array:
+        ((counts, numbers, transform),) = self._blocks
+        g = self._transformed(counts, transform, numbers.there, queue)
+        finish = self._finish
+        spectrum_on_gpu(
+            g, numbers.there, self._columns, finish.rows, finish.share, finish.spectrum, None,
+            queue, transform.rows_first,
+        )  # fmt: skip
+        return finish.image()
+
+    def _in_turn(self, queue: Any) -> Array:
         _none_kernel[1, 1, queue](self._electrons)
-        for counts, numbers, plan in self._blocks:
-            g = parts_of(half_plane(counts, queue=queue, plan=plan))[:, :, : fields.shape[2]]
-            _level_kernel[1, 1, queue](g, self._per_electron, self._electrons)
-            reduce_on_gpu(g, numbers.there[1:], fields, None, False, queue)
-        return self._finish(fields, self._electrons, queue)
+        if cupy is None:
+            self._fields = device_zeros(self._fields.shape, np.float64)
+        else:
+            self._fields.fill(0)
+        for counts, numbers, transform in self._blocks:
+            g = self._transformed(counts, transform, self._electrons, queue)
+            reduce_on_gpu(g, numbers.there, self._fields, None, False, queue, transform.rows_first)
+        return self._finish(self._fields, self._electrons, queue)
+
+    def _transformed(
+        self, counts: Array, transform: CountsTransform, electrons: Array, queue: Any
+    ) -> Array:
+        """G of a block, whose mean level is added to a number on the device."""
+        g = transform(counts, queue)
+        mean = g[0] if transform.rows_first else g[:, 0]
+        kept = 0.0 if len(self._blocks) == 1 else 1.0
+        _level_kernel[1, 1, queue](mean, self._per_electron, kept, electrons)
+        return g
 
 
 class _Numbers:
-    """What a calibration is to the kernels, in one place of the device: intensity, and the rest."""
+    """What a calibration is to the kernels, in one place of the device."""
 
     def __init__(
         self,
@@ -157,64 +190,55 @@ class _Numbers:
         scan_shape: tuple[int, int],
         scan_step: tuple[float, float],
     ) -> None:
-        self._q_y = np.fft.fftfreq(scan_shape[0], scan_step[0])[rows]
-        self._step_x = 1 / (scan_shape[1] * scan_step[1])
-        none = np.zeros(pixels)
+        q_y, none = np.fft.fftfreq(scan_shape[0], scan_step[0])[rows], np.zeros(pixels)
         # An aperture of no size has no sideband: without a calibration all is empty.
-        blank = np.append(0.0, packed(none, none, self._q_y, 1.0, 0.0, np.zeros(12)))
-        self.there, self._here = to_device(blank), blank
-        self._sent: Any = None
+        blank = packed(none, none, q_y, 1 / (scan_shape[1] * scan_step[1]), 0.0, np.zeros(12))
+        self.there, self._here, self._pixels = to_device(blank), blank, pixels
         if cupy is not None:
             self._here = cupyx.empty_pinned(blank.shape, np.float64)
+            self._here[:] = blank
 
     def take(
         self, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry, disk_intensity: float
     ) -> None:
         """Take a calibration; see ``KeptPhase.__call__``."""
-        k_y, k_x = geometry.on_scan(k_y, k_x)
-        if self._sent is not None:
-            self._sent.synchronize()  # what lies here is on its way no more
-        self._here[0] = disk_intensity
-        self._here[1:] = packed(
-            k_y, k_x, self._q_y, self._step_x, geometry.aperture, geometry.chi()
-        )
+        here, last = self._here, HEAD + self._pixels
+        here[0], here[2], here[3:HEAD] = disk_intensity, geometry.aperture, geometry.chi()
+        here[HEAD:last], here[last : last + self._pixels] = geometry.on_scan(k_y, k_x)
 
     def send(self) -> None:
-        """Copy it to the device."""
+        """Copy it to the device, on CuPy's current stream: what lies here is still to be there."""
         if cupy is None:
             self.there = to_device(self._here)
             return
-        stream = cupy.cuda.get_current_stream()
-        self.there.set(self._here, stream=stream)
-        self._sent = stream.record()
+        # Not by the array's own method, which refuses to be recorded, whatever memory it is given.
+        runtime = cupy.cuda.runtime
+        runtime.memcpyAsync(
+            self.there.data.ptr, self._here.ctypes.data, self._here.nbytes,
+            runtime.memcpyHostToDevice, cupy.cuda.get_current_stream().ptr,
+        )  # fmt: skip
 
 
 class _Finish:
     """From sums to the phase, in memory of its own."""
 
-    def __init__(self, rows: np.ndarray, scan_shape: tuple[int, int], columns: int) -> None:
-        self._scan, self._fields = (
-            scan_shape,
-            device_zeros((FIELDS, rows.size, columns), np.float64),
-        )
+    def __init__(self, rows: np.ndarray, scan_shape: tuple[int, int]) -> None:
+        self._scan, self.share = scan_shape, 1 / (scan_shape[0] * scan_shape[1])
+        """What a spectrum is multiplied by, since the transform leaves it out."""
         self.spectrum = device_zeros((scan_shape[0], scan_shape[1] // 2 + 1), np.complex128)
-        self._rows = to_device(rows.astype(np.int64))
+        self.rows = to_device(rows.astype(np.int64))
         self._plan = plan_of(self.spectrum, "C2R", scan_shape)
-
-    def none(self) -> Array:
-        """(10, rows, columns) float64: sums of no pixel."""
-        if cupy is None:
-            self._fields = device_zeros(self._fields.shape, np.float64)
-        else:
-            self._fields.fill(0)
-        return self._fields
 
     def __call__(self, fields: Array, intensity: Array, queue: Any) -> Array:
         """(scan_y, scan_x) float64 [rad]; the intensity is a number on the device."""
         blocks = -(-fields[0].size // THREADS_PER_BLOCK)
         _spectrum_kernel[blocks, THREADS_PER_BLOCK, queue](
-            fields, intensity, self._rows, 1 / (self._scan[0] * self._scan[1]), self.spectrum
+            fields, intensity, self.rows, self.share, self.spectrum
         )
+        return self.image()
+
+    def image(self) -> Array:
+        """(scan_y, scan_x) float64 [rad]: the transform of the spectrum."""
         there = as_library(self.spectrum)
         _, fft = libraries(there)
         return beside(
@@ -228,12 +252,12 @@ def _none_kernel(number):
 
 
 @cuda.jit
-def _level_kernel(g, share, level):
+def _level_kernel(g, share, kept, level):
     # One thread adds up a few hundred numbers: electrons of each pixel, as a mean of all.
     total = 0.0
     for pixel in range(g.shape[0]):
-        total += g[pixel, 0, 0, 0]
-    level[0] += total * share
+        total += g[pixel, 0, 0]
+    level[0] = kept * level[0] + total * share
 
 
 @cuda.jit

@@ -28,6 +28,7 @@ class Replay:
 
     def __init__(self, work: Callable[[Any], Array]) -> None:
         self._work, self._graph = work, None
+        self._done: Any = None
         if cupy is None:
             return
         self.stream = cupy.cuda.Stream(non_blocking=True)
@@ -43,13 +44,13 @@ class Replay:
             self._found = work(queue)
             self._graph = self.stream.end_capture()
 
-    def __call__(self, before: Callable[[], None] | None = None) -> Array:
-        """Do the work.
+    def wait(self) -> None:
+        """Let the host wait until what was asked for last is done."""
+        if self._done is not None:
+            self._done.synchronize()
 
-        Parameters
-        ----------
-        before : callable, optional
-            Queues what changes its inputs, on CuPy's current stream.
+    def __call__(self) -> Array:
+        """Do the work.
 
         Returns
         -------
@@ -57,15 +58,11 @@ class Replay:
             On the device, overwritten by the next call; whole before what is queued from now on.
         """
         if self._graph is None:
-            if before is not None:
-                before()
             return self._work(0)
         self._after()
-        with self.stream:
-            if before is not None:
-                before()
-            self._graph.launch(self.stream)
-        cupy.cuda.get_current_stream().wait_event(self.stream.record())
+        self._graph.launch(self.stream)
+        self._done = self.stream.record()
+        cupy.cuda.get_current_stream().wait_event(self._done)
         return self._found
 
     def _after(self) -> None:

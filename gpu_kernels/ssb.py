@@ -132,7 +132,9 @@ def ssb_of_spectrum(
     """
     total = SsbSums.none(geometry, spectrum) if into is None else into
     q_y, _ = geometry.frequencies()
-    parts = parts_of(spectrum)[:, :, : geometry.columns]
+    parts = parts_of(spectrum)
+    if not on_gpu(spectrum):  # on a device it is to be without gaps, and the sums tell where to end
+        parts = parts[:, :, : geometry.columns]
     sums_of_parts(parts, k_y, k_x, q_y, geometry, threads=threads, sums=total.fields)
     total.noise_count += geometry.noise_frequencies * k_y.size
     total.electrons += as_library(parts[:, 0, 0, 0]).sum(dtype=np.float64)
@@ -155,7 +157,8 @@ def sums_of_parts(
     Parameters
     ----------
     parts : (pixels, rows, columns, 2) float32, float64 or int16
-        Real and imaginary part of G(k, Q).
+        Real and imaginary part of G(k, Q). On a device without gaps, where it may have more columns
+        than ``sums``.
     k_y, k_x, geometry
         As in ``ssb_partial``; pixels outside the disk add nothing.
     q_y : (rows,) float64

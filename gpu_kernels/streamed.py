@@ -27,7 +27,7 @@ def streamed(blocks: Iterable[np.ndarray]) -> Iterator[Array]:
         The block on the device.
     """
     if cupy is None or not cupy.is_available():  # the simulator, whose copies take no time
-        yield from map(to_device, blocks)
+        yield from (to_device(np.ascontiguousarray(block)) for block in blocks)
         return
     copies, buffers = cupy.cuda.Stream(non_blocking=True), [_Pinned(), _Pinned()]
     ahead: tuple[Array, Any] | None = None

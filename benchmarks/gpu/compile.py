@@ -28,10 +28,10 @@ import numba
 import numpy as np
 from numba import config, cuda, types
 
-from gpu_kernels import ssb_reduce_gpu
+from gpu_kernels import ssb_reduce_kernel
 
 ALL_OF_IT = " (everything)"
-"""Of the two kernels of ``ssb_reduce_gpu`` the one that sums more than single sidebands."""
+"""Of the two kernels of ``ssb_reduce_kernel`` the one that sums more than single sidebands."""
 REGISTERS, WARPS, BLOCKS, SHARED = 65_536, 64, 32, 228 << 10
 """Of a multiprocessor of an A100 or H100 (the A100 has 164 KiB of shared memory)."""
 LONG_DIVISION = r"\b(div|rem)\.[su]64"
@@ -190,8 +190,11 @@ def _type(described: list[Any]) -> Any:
 
 
 def _kernel(module: str, name: str, arguments: list[Any]) -> Any:
-    if module == ssb_reduce_gpu.__name__:  # made for a type, and for what is summed
-        return ssb_reduce_gpu.reduce_kernel(np.dtype(arguments[0][1]), name.endswith(ALL_OF_IT))
+    if module == ssb_reduce_kernel.__name__:  # made for a type, and for what is summed
+        closing = arguments[7][1] == "complex128"  # what it writes: Φ(Q), or sums
+        return ssb_reduce_kernel.reduce_kernel(
+            np.dtype(arguments[0][1]), name.endswith(ALL_OF_IT), closing
+        )
     return getattr(importlib.import_module(module), name)
 
 

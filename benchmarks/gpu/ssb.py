@@ -26,8 +26,10 @@ SCAN, RADIUS = ((6, 8), 2.2) if bench.tiny() else ((1024, 1024), 9.0)
 STEP, SEMIANGLE, WAVELENGTH = 0.31, 0.025, 0.0417572
 PER_PIXEL = 0.75
 """Electrons of a disk pixel at one position: 2e8 in all."""
-AT_ONCE = (16,) if bench.tiny() else (16, 32, 64)
-"""Pixels that are transformed together: more fill the device. 128 would take more than 1.2 GB."""
+AT_ONCE = (16, 64) if bench.tiny() else (16, 64, 128, 256)
+"""Pixels that are transformed together: more fill the device, and all need no sums in memory."""
+IN_A_ROW = 64
+"""Pixels that are, from events."""
 PAIR, SINGLE = 110, 55
 """Operations of a pair (k, Q) in the double overlap and in a single one: χ, sines and sums."""
 
@@ -62,8 +64,9 @@ class Recording:
 def counts_to_phase(device: bench.Device, scan: Recording) -> None:
     """Counts on the device to the phase there, in blocks of the best size."""
     (there,) = bench.moved_there(scan.counts)
-    # Counts in; single precision out and in again; half plane out, in and out again; sums.
-    moved = scan.counts.nbytes + (8 + 3 * 4) * scan.counts.size + scan.kept_bytes
+    # Counts in; what is kept along rows out, in and out again; of it the frequencies below 2 k0 in.
+    rows = scan.k_y.size * SCAN[0] * scan.geometry.columns * 8
+    moved = scan.counts.nbytes + 3 * rows + scan.kept_bytes
     times, most, error, repeats = {}, 0, 0.0, ""
     for some in AT_ONCE:
         run, used = bench.taken(
@@ -174,7 +177,7 @@ def events_to_phase(device: bench.Device, scan: Recording) -> None:
     def run() -> Array:
         found = reduce_on_device(*there, plan, tables, frame_sum=False)
         dense = found.dense[:pixels].reshape(pixels, *SCAN)
-        return phase_of(dense, scan.k_y, scan.k_x, scan.geometry, AT_ONCE[-1])
+        return phase_of(dense, scan.k_y, scan.k_x, scan.geometry, IN_A_ROW)
 
     error = bench.off(to_host(run()), scan.exact)
     moved = indices.nbytes + (4 + 8 + 12) * scan.counts.size

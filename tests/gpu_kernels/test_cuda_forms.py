@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 KERNELS = Path(__file__).resolve().parents[2] / "gpu_kernels"
-KNOWN = {"float32", "float64", "int16", "int64", "uint8", "uint16", "uint32", "cos", "sin"}
+KNOWN = {
+    "float32", "float64", "int16", "int64", "uint8", "uint16", "uint32", "uint64", "cos", "sin",
+}  # fmt: skip
 """Types, and functions of one number; roots and rounding are those of Python."""
 
 
