@@ -10,20 +10,21 @@ network's are, which was trained for many probes: a training that does not beat 
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from benchmarks.gpu import bench
 from benchmarks.gpu.cnn import ELECTRONS, probe
+from models import weights
 from models.images import held_out_atlas, training_atlas
 from models.lessons import VALIDATION_SEED, Lessons, score
 from models.probe_family import OneProbe
 from models.retrieval import for_probe
 from models.training import Recipe, begin, train
 from models.unrolled import UnrolledPatch
-from models.weights import load_network
-from tasks.cnn_settings import SHIPPED
 
+SHIPPED = Path(weights.__file__).parent / "shipped" / "any_probe.safetensors"
 PATTERNS, BATCH = (32, 16) if bench.tiny() else (20 * 250_000, 1024)
 DOSES = (1000.0, 30_000.0)
 
@@ -50,7 +51,7 @@ def training(device: bench.Device) -> None:
     state = train(state, lessons, tests, recipe, device=where)
     took = time.monotonic() - start
     lesson = tests.lesson(VALIDATION_SEED, 1, BATCH, where)
-    shipped = for_probe(load_network(SHIPPED)[0], probe(), float(ELECTRONS)).to(where)
+    shipped = for_probe(weights.load_network(SHIPPED)[0], probe(), float(ELECTRONS)).to(where)
     found, known = score(state.network, lesson), score(shipped, lesson)
     if not (bench.tiny() or found.l1 < known.l1):
         raise ValueError(f"{found} is no better than the shipped network's {known}")
