@@ -26,7 +26,7 @@ SCAN, RADIUS = ((6, 8), 2.2) if bench.tiny() else ((1024, 1024), 9.0)
 STEP, SEMIANGLE, WAVELENGTH = 0.31, 0.025, 0.0417572
 PER_PIXEL = 0.75
 """Electrons of a disk pixel at one position: 2e8 in all."""
-AT_ONCE = (16, 64) if bench.tiny() else (16, 64, 128, 256)
+AT_ONCE = (64,) if bench.tiny() else (16, 64, 128, 256)
 """Pixels that are transformed together: more fill the device, and all need no sums in memory."""
 IN_A_ROW = 64
 """Pixels that are, from events."""

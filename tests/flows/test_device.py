@@ -89,7 +89,7 @@ def agreed(*paths):
 def test_direct_methods_and_their_resolution_agree(tmp_path):
     found = compared(
         tmp_path,
-        small_simulation(scan_shape=(9, 8), electrons=150.0, missing_fraction=0.02),
+        small_simulation(scan_shape=(9, 8), electrons=150.0, missing_fraction=0.02, radius=5.0),
         steps=["virtual", "dpc", "ssb", "frc"],
     )
     assert {"virtual_bf", "com_y", "dpc_phase", "ssb_phase", "ssb_amplitude", "wpo_wiener_phase",
