@@ -45,6 +45,19 @@ def test_script_runs_in_the_simulator_and_its_result_is_right(name):
         assert line.count("|") == columns
 
 
+@pytest.mark.slow
+def test_events_of_a_store_give_the_phase_that_the_host_gives():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu_store", "--tiny"], cwd=ROOT, text=True,
+        capture_output=True, check=True,
+        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    head, row = done.stdout.strip().rsplit("\n", 1)
+    assert head == table_head()
+    assert "store on disk to SSB phase" in row
+    assert "repeats to the bit" in row
+
+
 def well():
     bench.show(bench.Device("none", 1e12, 1e13), "well", 2e-3, "1 ms", "none", 1e9, 1e9, 1e-6)
 
