@@ -159,23 +159,28 @@ class CountedPhase:
         return finish.image()
 
     def _in_turn(self, queue: Any) -> Array:
-        _none_kernel[1, 1, queue](self._electrons)
         if cupy is None:
             self._fields = device_zeros(self._fields.shape, np.float64)
         else:
             self._fields.fill(0)
+        kept = 0.0  # of what the last call left there
         for counts, numbers, transform in self._blocks:
-            g = self._transformed(counts, transform, self._electrons, queue)
+            g = self._transformed(counts, transform, self._electrons, queue, kept)
+            kept = 1.0
             reduce_on_gpu(g, numbers.there, self._fields, None, False, queue, transform.rows_first)
         return self._finish(self._fields, self._electrons, queue)
 
     def _transformed(
-        self, counts: Array, transform: CountsTransform, electrons: Array, queue: Any
+        self,
+        counts: Array,
+        transform: CountsTransform,
+        electrons: Array,
+        queue: Any,
+        kept: float = 0.0,
     ) -> Array:
-        """G of a block, whose mean level is added to a number on the device."""
+        """G of a block, whose mean level is added to so much of a number on the device."""
         g = transform(counts, queue)
         mean = g[0] if transform.rows_first else g[:, 0]
-        kept = 0.0 if len(self._blocks) == 1 else 1.0
         _level_kernel[1, 1, queue](mean, self._per_electron, kept, electrons)
         return g
 
@@ -244,11 +249,6 @@ class _Finish:
         return beside(
             fft.irfft2(there, s=self._scan, norm="forward", plan=self._plan), self.spectrum
         )
-
-
-@cuda.jit
-def _none_kernel(number):
-    number[0] = 0.0
 
 
 @cuda.jit
