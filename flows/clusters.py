@@ -31,16 +31,20 @@ QUIET: dict[str, Any] = {
     # Units without any worker fail after a while; by default they wait for ever.
     "distributed.scheduler.no-workers-timeout": "10 minutes",
 }
-FORKED = {
+RETURNING: dict[str, Any] = {
+    # Workers that are lost come back, however long that takes a busy machine; after 15 seconds
+    # their nannies would be closed for good.
+    "distributed.deploy.lost-worker-timeout": "1 hour",
+}
+FORKED = RETURNING | {
     "distributed.worker.multiprocessing-method": "forkserver",
     # Workers would be asked 100 times a second what they are at, and every event loop look 50 times
     # a second whether it is late: more than half of what a cluster takes that does nothing.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
-    # Workers that are lost come back, however long that takes a busy machine; after 15 seconds
-    # their nannies would be closed for good.
-    "distributed.deploy.lost-worker-timeout": "1 hour",
 }
+CONFIGURED = {"local": FORKED, "local-cuda": RETURNING}
+"""Of kinds of cluster. A job that Slurm lost is not waited for, but replaced."""
 
 
 class ClusterError(RuntimeError):
@@ -61,6 +65,10 @@ class SteadyNanny(Nanny):
         if before is not None and before.status == Status.stopped:
             self.process = None
         return await super().instantiate()
+
+
+class ForkingNanny(SteadyNanny):
+    """Keeps a worker running that is a fork of a process which has loaded what is needed."""
 
     async def _on_worker_exit(self, exitcode: int) -> None:
         await fork_server_ended()
@@ -131,7 +139,7 @@ def cluster(
             yield client
     else:
         with (
-            dask.config.set(FORKED if kind == "local" else {}),
+            dask.config.set(CONFIGURED.get(kind, {})),
             _opened(kind, workers, shared) as opened,
             Client(opened, set_as_default=False) as one,
         ):
@@ -161,12 +169,17 @@ def _local(kind: str, workers: WorkerOptions, _: Path | None) -> LocalCluster:
     processes = kind == "local"
     count = workers.count or (cores if processes else 1)
     threads = workers.threads or (1 if processes else cores)
+    if processes and count > 1 and os.environ.get(DEVICE) == "cuda":
+        raise ClusterError(
+            f"{DEVICE} is cuda, and 'cluster: local' starts {count} processes, each of which would "
+            "take one GPU for its own; give the job 'cluster: local-cuda', or unset the variable."
+        )
     # The process of which workers are forks has the environment that was there when it began.
     own = {"env": dict(os.environ)} if processes else {}
     return LocalCluster(
         n_workers=count,
         threads_per_worker=threads,
-        worker_class=SteadyNanny if processes else Worker,
+        worker_class=ForkingNanny if processes else Worker,
         memory_limit=_bytes(workers) or "auto",
         host=LOOPBACK,
         protocol="tcp://",
@@ -189,17 +202,23 @@ def _cuda(_: str, workers: WorkerOptions, __: Path | None) -> Any:
             "local-cuda found no CUDA device or driver; look at nvidia-smi, or give the job "
             "'cluster: local'."
         )
+    if (count := workers.count) is not None and count > (there := len(cuda.gpus)):
+        raise ClusterError(
+            f"the job asks for {count} workers, one a GPU, and {there} "
+            f"{'is' if there == 1 else 'are'} visible; give 'workers: {{count: {there}}}' or none."
+        )
     from dask_cuda import LocalCUDACluster
 
-    devices = ",".join(str(n) for n in range(workers.count)) if workers.count else None
     # Nannies read this when they are made, and give it to each worker that they start.
     with dask.config.set({f"distributed.nanny.environ.{DEVICE}": "cuda"}):
-        return _cuda_workers(LocalCUDACluster, devices, workers)
+        return _cuda_workers(LocalCUDACluster, workers)
 
 
-def _cuda_workers(make: Callable[..., Any], devices: str | None, workers: WorkerOptions) -> Any:
+def _cuda_workers(make: Callable[..., Any], workers: WorkerOptions) -> Any:
     return make(
-        CUDA_VISIBLE_DEVICES=devices,
+        # The first of those that this process may see: others may be somebody else's.
+        n_workers=workers.count,
+        worker_class=SteadyNanny,
         threads_per_worker=workers.threads or 1,
         memory_limit=_bytes(workers) or "auto",
         # What does not fit the device is moved to the host, what does not fit there to disk. Memory

@@ -21,8 +21,8 @@ class WorkerOptions(Options):
     memory_gib: float | None = Field(default=None, ge=0.25, le=100_000, examples=[32])
     """Memory of a worker [GiB]; a worker that needs more is started anew. Absent: its part of the
     machine (`local`, `local-cuda`), 16 (`slurm`)."""
-    gpus: int = Field(default=0, ge=0, le=16, examples=[1])
-    """GPUs of a Slurm job; a worker runs on each."""
+    gpus: int = Field(default=0, ge=0, le=1, examples=[1])
+    """GPUs of a Slurm job, which has one worker: one or none. For more GPUs give `count`."""
     partition: Word | None = Field(default=None, examples=["gpu"])
     """Slurm's partition."""
     account: Word | None = Field(default=None, examples=["em-facility"])

@@ -3,12 +3,15 @@
 import datetime
 import errno
 import os
+import signal
 import sys
 import time
 from types import SimpleNamespace
 
+import dask
 import pytest
 import typer
+from dask.utils import parse_timedelta
 from distributed import LocalCluster
 from numba import cuda
 from rich.console import Console
@@ -175,16 +178,54 @@ def test_cuda_without_a_device_is_refused_with_what_to_do(monkeypatch):
 
 
 def test_workers_of_local_cuda_work_on_the_device_and_this_process_on_its_cores(monkeypatch):
-    def workers(CUDA_VISIBLE_DEVICES, device_memory_limit, **options):
+    with_gpus(monkeypatch, 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    with clusters.cluster("local-cuda", WorkerOptions(count=1)) as client:
+        assert client.submit(os.getenv, "PHASEMILL_DEVICE").result() == "cuda"
+        assert client.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "4,5"
+    assert "PHASEMILL_DEVICE" not in os.environ
+
+
+def with_gpus(monkeypatch, count):
+    def workers(device_memory_limit, **options):
         assert 0 < device_memory_limit < 1
-        return LocalCluster(n_workers=1, **options)
+        return LocalCluster(**options)
 
     monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=workers))
     monkeypatch.setattr(clusters.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "gpus", range(count))
+
+
+def test_more_workers_than_gpus_are_refused(monkeypatch):
+    with_gpus(monkeypatch, 1)
+    said = r"asks for 3 workers, one a GPU, and 1 is visible; give 'workers: \{count: 1\}'"
+    with (
+        pytest.raises(ClusterError, match=said),
+        clusters.cluster("local-cuda", WorkerOptions(count=3)),
+    ):
+        pass
+
+
+def test_processes_that_would_share_a_gpu_unknowingly_are_refused(monkeypatch):
+    monkeypatch.setenv("PHASEMILL_DEVICE", "cuda")
+    with (
+        pytest.raises(ClusterError, match="starts 2 processes, .* 'cluster: local-cuda'"),
+        clusters.cluster("local", WorkerOptions(count=2)),
+    ):
+        pass
+
+
+def test_worker_of_local_cuda_that_takes_long_to_come_back_is_waited_for(monkeypatch):
+    with_gpus(monkeypatch, 1)
     with clusters.cluster("local-cuda", WorkerOptions(count=1)) as client:
-        assert client.submit(os.getenv, "PHASEMILL_DEVICE").result() == "cuda"
-    assert "PHASEMILL_DEVICE" not in os.environ
+        wait = dask.config.get("distributed.deploy.lost-worker-timeout")
+        assert parse_timedelta(wait) >= 600  # Dask's own 15 s close its nanny for good
+        (nanny,) = client.cluster.workers.values()
+        assert isinstance(nanny, clusters.SteadyNanny)
+        before = client.submit(os.getpid).result()
+        os.kill(before, signal.SIGKILL)
+        assert client.submit(os.getpid, pure=False).result(timeout=120) != before
 
 
 def test_lock_says_who_holds_the_output(job, milled, tmp_path):
