@@ -3,9 +3,9 @@
     python -m benchmarks.gpu_mill [SIDE ...] [--threads 4]
 
 Counted scans of 2,000 electrons a frame are milled with the direct methods and their resolution on
-`cluster: local-cuda`, one after another, each twice: what a size needs for the first time is compiled
-then. The wall time of each step of the second grows with events or positions; the day is 115 scans of
-1024 x 1024. Needs a CUDA device and all that the mill needs, dask-cuda too.
+`cluster: local-cuda`, one after another, each twice: what a size needs for the first time is
+compiled then. The wall time of each step of the second grows with events or positions; the day is
+115 scans of 1024 x 1024. Needs a CUDA device and all that the mill needs, dask-cuda too.
 """
 
 import argparse

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from flows.progress import step_lines
 from models.training import State
+from tasks.device import DEVICES
 from tasks.files import why_unreadable, why_unwritable
 from tasks.train import TrainError, TrainSettings, train_to_file
 from tasks.units import report
@@ -44,6 +45,7 @@ def train_file(
         If the settings contradict each other, or a file cannot be used.
     """
     given = {name: value for name, value in settings.items() if value is not None}
+    check_device(given.get("device", "cpu"))
     if probe is not None:
         given["probe"] = read_probe(probe)
     if path.suffix != ".safetensors":
@@ -60,19 +62,38 @@ def train_file(
                 highlight=False,
             )
 
-    with several_processes(), step_lines(console, quiet):
+    with several_processes(settings.get("device") == "cuda"), step_lines(console, quiet):
         return train_to_file(
             TrainSettings(**given), path, lambda done, steps: report("train", done, steps), say
         )
 
 
+def check_device(name: str) -> None:
+    """Refuse a device that this process cannot train on.
+
+    Raises
+    ------
+    TrainError
+        Where there is none of that name, or fewer GPUs than ``torchrun`` started processes.
+    """
+    if name not in DEVICES:
+        raise TrainError(f"there is no device '{name}'; there are {' and '.join(DEVICES)}")
+    if name != "cuda":
+        return
+    if not torch.cuda.is_available():
+        raise TrainError("--device cuda needs a GPU, its driver, and a build of torch for CUDA")
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if processes > gpus:
+        raise TrainError(f"{processes} processes on this machine, and {gpus} GPUs; one for each")
+
+
 @contextmanager
-def several_processes() -> Iterator[None]:
+def several_processes(on_gpus: bool) -> Iterator[None]:
     """Join the processes that ``torchrun`` started, one for each GPU or core."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    if torch.cuda.is_available():
+    if on_gpus:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group()
     try:

@@ -112,6 +112,13 @@ def device_memory() -> tuple[int, int] | None:
     return int(free + cupy.get_default_memory_pool().free_bytes()), int(whole)
 
 
+def give_back_memory() -> None:
+    """Give back to the device what CuPy holds ready: other libraries cannot take it from there."""
+    if _cupy_usable():
+        cupy.fft.config.get_plan_cache().clear()
+        cupy.get_default_memory_pool().free_all_blocks()
+
+
 def device_described() -> str:
     """Name, memory and driver of the device, for whoever asks later what a result was made on.
 

@@ -27,9 +27,16 @@ from gpu_kernels.epie_gpu_kernels import (
 
 THREADS_PER_BLOCK = 128
 WAVES_AT_ONCE = 1 << 25
-"""Pixels of all waves that exist at a time: 256 MiB for each of four such arrays."""
+"""Pixels of all waves that exist at a time: 256 MiB for each such array."""
+WAVE_ARRAYS = 8
+"""Such arrays at a time, at most: probes, waves, both along both axes, two of a transform's own."""
 PATTERNS_A_SUM = 256
 """Patterns that one thread adds up, at most; their sums are added up afterwards, in their order."""
+
+
+def epie_scratch(patterns: np.ndarray) -> int:
+    """Bytes of a device that ePIE takes beside (patterns, side, side) counts, at most."""
+    return WAVE_ARRAYS * np.dtype(np.complex64).itemsize * min(patterns.size, WAVES_AT_ONCE)
 
 
 class GpuEngine:

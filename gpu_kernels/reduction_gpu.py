@@ -40,7 +40,7 @@ class OnDevice(NamedTuple):
     sums: Array
     """(pixels,) uint32: the sum of frames [e]."""
     bad: Array
-    """(1,) int64: an event outside the detector and one, or 0."""
+    """(1,) int64: events from the first outside the detector to the last of all, or 0."""
 
 
 def reduce_on_device(
@@ -77,7 +77,7 @@ def reduce_gpu(
     return Sums(
         virtual, radial, to_host(found.moments), to_host(counts.astype(dense_dtype)),
         to_host(found.sums), int(outside.sum(dtype=np.int64)), worst,
-        int(to_host(found.bad)[0]) - 1,
+        _first(found.bad, indices),
     )  # fmt: skip
 
 
@@ -91,7 +91,13 @@ def sum_gpu(
     sums, bad = device_zeros(pixels, np.uint32), device_zeros(1, np.int64)
     blocks = -(-(indptr.size - 1) // THREADS_PER_BLOCK)
     _sum_kernel[blocks, THREADS_PER_BLOCK](indptr, indices, to_device(chosen), sums, bad)
-    return to_host(sums), int(to_host(bad)[0]) - 1
+    return to_host(sums), _first(bad, indices)
+
+
+def _first(bad: Array, indices: Array) -> int:
+    """The first event outside the detector, or -1."""
+    found = int(to_host(bad)[0])
+    return int(indices.size) - found if found else -1
 
 
 @cuda.jit
@@ -108,7 +114,7 @@ def _pass_kernel(
     for event in range(indptr[p], indptr[p + 1]):
         pixel = indices[event]
         if pixel >= label.size:
-            cuda.atomic.max(bad, 0, event + 1)
+            cuda.atomic.max(bad, 0, indices.size - event)
             return
         if with_classes:
             classes[p, label[pixel]] += 1
@@ -134,6 +140,6 @@ def _sum_kernel(indptr, indices, region, sums, bad):
     for event in range(indptr[p], indptr[p + 1]):
         pixel = indices[event]
         if pixel >= sums.size:
-            cuda.atomic.max(bad, 0, event + 1)
+            cuda.atomic.max(bad, 0, indices.size - event)
             return
         cuda.atomic.add(sums, pixel, 1)

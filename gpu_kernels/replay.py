@@ -5,6 +5,7 @@ graph, it starts one thing.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from numba import cuda
@@ -41,7 +42,12 @@ class Replay:
                 work(queue)
             self.stream.synchronize()
             self.stream.begin_capture()
-            self._found = work(queue)
+            try:
+                self._found = work(queue)
+            except BaseException:
+                with suppress(Exception):  # the recording is spoilt, and says so as well
+                    self.stream.end_capture()
+                raise
             self._graph = self.stream.end_capture()
 
     def wait(self) -> None:

@@ -95,7 +95,7 @@ def _count_kernel(indptr, indices, band, counts):
     p = cuda.grid(1)
     if p < indptr.size - 1:
         for event in range(indptr[p], indptr[p + 1]):
-            counts[p, indices[event] // band] += 1
+            counts[p, min(indices[event] // band, counts.shape[1] - 1)] += 1
 
 
 def lost_sectors(

@@ -31,13 +31,16 @@ def streamed(blocks: Iterable[np.ndarray]) -> Iterator[Array]:
         return
     copies, buffers = cupy.cuda.Stream(non_blocking=True), [_Pinned(), _Pinned()]
     ahead: tuple[Array, Any] | None = None
-    for number, block in enumerate(blocks):
-        sent = buffers[number % 2].send(block, copies)
+    try:
+        for number, block in enumerate(blocks):
+            sent = buffers[number % 2].send(block, copies)
+            if ahead is not None:
+                yield _arrived(*ahead)
+            ahead = sent
         if ahead is not None:
             yield _arrived(*ahead)
-        ahead = sent
-    if ahead is not None:
-        yield _arrived(*ahead)
+    finally:
+        copies.synchronize()  # from here on others may write to the buffers
 
 
 def _arrived(there: Array, copied: Any) -> Array:

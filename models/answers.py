@@ -4,6 +4,8 @@ On a GPU the many small kernels of a batch cost more to start than to run, so th
 once, as a CUDA graph, and played again for each batch.
 """
 
+from threading import Lock
+
 import torch
 
 from models.networks import PatchNetwork
@@ -11,6 +13,8 @@ from models.unrolled import UnrolledPatch
 
 WARM_UPS = 3
 """Runs before the recording, in which libraries choose their kernels."""
+_recording = Lock()
+"""torch records one graph at a time in a process, and waits for the device before it begins."""
 
 
 class Answers:
@@ -75,12 +79,14 @@ class Answers:
         return found.float()
 
     def _record(self) -> None:
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UPS):
-                self._answer()
-        torch.cuda.current_stream().wait_stream(aside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._answered = self._answer()
+        with _recording:
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                for _ in range(WARM_UPS):
+                    self._answer()
+            torch.cuda.current_stream().wait_stream(aside)
+            self._graph = torch.cuda.CUDAGraph()
+            # Of this thread alone: others may ask the device for what they like meanwhile.
+            with torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"):
+                self._answered = self._answer()

@@ -201,7 +201,10 @@ def rank_of_process() -> int:
 def steps_within(
     network: PatchNetwork, lessons: Lessons, recipe: Recipe, minutes: float, device: str = "cpu"
 ) -> Recipe:
-    """The recipe with as many steps as the time allows, by the speed of some steps on a copy."""
+    """The recipe with as many steps as the time allows, by the speed of some steps on a copy.
+
+    Processes that train together take the steps that the slowest of them can do.
+    """
     state = begin(deepcopy(network).to(device).train(), recipe)
     objective, teacher = _Objective(state.network), _Teacher(lessons, recipe, device)
     times = []
@@ -210,6 +213,10 @@ def steps_within(
         _learn(objective, state, teacher, recipe, step, device)
         times.append(time.monotonic() - before)
     one = sum(times[TRIAL_STEPS // 3 :]) / (TRIAL_STEPS - TRIAL_STEPS // 3)
+    if shared():
+        slowest = torch.tensor(one, dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(slowest, torch.distributed.ReduceOp.MAX)
+        one = float(slowest)
     return replace(recipe, steps=max(recipe.validations, int(60 * minutes * TIME_SHARE / one)))
 
 

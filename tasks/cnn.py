@@ -25,7 +25,7 @@ from tasks.cnn_refine import PHASE, PROBE, refine
 from tasks.cnn_scene import NETWORK, SIDE, roots_of, scene
 from tasks.cnn_settings import CnnError, CnnSettings
 from tasks.cnn_stitch import Cut, Part, arrays_of, cut_patches, merge_solved, solve_tile, write_sums
-from tasks.device import torch_device
+from tasks.device import device_turn, torch_device
 from tasks.network import make_network
 from tasks.object_image import along_scan
 from tasks.patterns import PatternGrid, read_patterns
@@ -197,9 +197,9 @@ def _retrieve_slab(
     torch.set_num_threads(1)
     events, _, grid = scene(Path(work))
     network, _ = load_network(Path(aside) / NETWORK)
-    network = network.to(torch_device())
     roots, _ = roots_of(events, grid, slab, settings.stride)
-    patches = retrieve(network, roots, facts["electrons"])
+    with device_turn():
+        patches = retrieve(network.to(torch_device()), roots, facts["electrons"])
     parts, files = write_sums(Path(work), Path(aside), settings, slab, patches, cut)
     sums = {"parts": parts}
     record_unit(Path(aside), _unit(slab), files, sums)

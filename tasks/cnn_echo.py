@@ -18,7 +18,7 @@ from tasks.cnn_refine import PHASE, PROBE
 from tasks.cnn_scene import NETWORK, scene
 from tasks.cnn_settings import CnnSettings
 from tasks.cnn_stitch import Cut, slab_places, write_sums
-from tasks.device import torch_device
+from tasks.device import device_turn, torch_device
 from tasks.patterns import probe_positions
 from tasks.store.events import read_array
 
@@ -54,12 +54,13 @@ def retrieve_echo(
     """
     torch.set_num_threads(1)
     events, geometry, grid = scene(Path(work))
-    network = load_network(Path(aside) / NETWORK)[0].to(torch_device())
+    network, _ = load_network(Path(aside) / NETWORK)
     places = slab_places(events, geometry, settings, slab)
     at = probe_positions(grid, geometry, places) - facts["origin"]
     image, probe = read_array(aside, PHASE), read_array(aside, PROBE)
     roots = expected_roots(image, at, probe, facts["electrons"])
-    patches = retrieve(network, roots, facts["electrons"])
+    with device_turn():
+        patches = retrieve(network.to(torch_device()), roots, facts["electrons"])
     return {"parts": write_sums(Path(work), Path(aside), settings, slab, patches, cut)[0]}
 
 

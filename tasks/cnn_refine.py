@@ -18,7 +18,7 @@ from models.joint_phase import Score, improved, score_of
 from models.retrieval import bare_misfits, scan_misfits
 from tasks.cnn_scene import on_stride, roots_of, scene
 from tasks.cnn_settings import CnnSettings
-from tasks.device import torch_device
+from tasks.device import device_turn, torch_device
 from tasks.patterns import probe_positions
 from tasks.places import scan_places
 from tasks.store.events import read_array, write_array
@@ -134,7 +134,9 @@ def _see_slab(
     if last or not used.any():
         return misfit, bare, None
     dose = facts["electrons"]
-    return misfit, bare, score_of(roots[used], phase, at[used], probe, dose, torch_device())
+    with device_turn():
+        score = score_of(roots[used], phase, at[used], probe, dose, torch_device())
+    return misfit, bare, score
 
 
 def _improve(
@@ -151,5 +153,6 @@ def _improve(
     y, x = (axis[chosen] for axis in scan_places(events, geometry, settings.positions))
     at = probe_positions(grid, geometry, (y, x)) - facts["origin"]
     phase, probe = read_array(aside, PHASE), read_array(aside, PROBE)
-    changed = improved(phase, scores, at, probe, facts["electrons"], torch_device(), cautious)
+    with device_turn():
+        changed = improved(phase, scores, at, probe, facts["electrons"], torch_device(), cautious)
     write_array(aside, PHASE, changed)

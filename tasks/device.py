@@ -6,10 +6,12 @@ job asks for GPUs, are started with ``cuda``; a process that is told nothing use
 
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from threading import RLock
 
 import llvmlite.binding
 import numpy as np
@@ -21,6 +23,7 @@ from gpu_kernels.backend import (
     device_described,
     device_memory,
     device_missing,
+    give_back_memory,
     to_device,
 )
 from gpu_kernels.streamed import streamed
@@ -30,6 +33,10 @@ DEVICES = ("cpu", "cuda")
 COUNTS_AT_ONCE = 2**22
 """Counts that become single precision at a time, at least of a pair of detector pixels: 16 MB."""
 
+OUT_OF_MEMORY = ("cupy.cuda.memory.OutOfMemoryError", "torch.OutOfMemoryError")
+"""What libraries raise whose device is full."""
+
+_turn = RLock()
 _noted: ContextVar[set[str] | None] = ContextVar("noted", default=None)
 
 
@@ -53,22 +60,76 @@ def cuda_wanted() -> bool:
     return told == "cuda"
 
 
-def on_device(array: np.ndarray) -> Array:
+def on_device(array: np.ndarray, scratch: int = 0) -> Array:
     """Copy an array of any shape and type to where this process works.
+
+    Parameters
+    ----------
+    array : array
+        On the host.
+    scratch : int
+        Bytes of the device that the work on it will take besides.
 
     Raises
     ------
     DeviceError
-        If it does not fit on the device, with the numbers.
+        If both do not fit on the device, with the numbers.
     """
     room = device_room()
-    if room is not None and array.nbytes > room:
+    if room is not None and array.nbytes + scratch > room:
+        besides = f" and {scratch / 2**30:.2f} GiB for the work on it" if scratch else ""
         raise DeviceError(
-            f"an array of {array.shape} {array.dtype}, {array.nbytes / 2**30:.2f} GiB, does not "
-            f"fit on the GPU, which has {room / 2**30:.2f} GiB free; give more tiles, fewer "
-            "threads for each worker, or cluster: local"
+            f"an array of {array.shape} {array.dtype}, {array.nbytes / 2**30:.2f} GiB,{besides} "
+            f"does not fit on the GPU, which has {room / 2**30:.2f} GiB free; give more tiles, "
+            "fewer threads for each worker, or cluster: local"
         )
     return to_device(array) if cuda_wanted() else array
+
+
+@contextmanager
+def device_turn() -> Iterator[None]:
+    """For work that fills a device: one unit of this process at a time, with all that is free.
+
+    Threads of a worker would need its memory several times over, and be no faster: all queue on one
+    stream. CuPy and torch cannot take memory that the other holds ready, so both give it back.
+    """
+    if not cuda_wanted():
+        yield
+        return
+    with _turn:
+        _give_back()
+        try:
+            yield
+        finally:
+            _give_back()
+
+
+def _give_back() -> None:
+    give_back_memory()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def device_errors_told() -> Iterator[None]:
+    """Turn a library's error of a full device into one that says what to do.
+
+    Raises
+    ------
+    DeviceError
+        In its place.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        kind = type(error)
+        if f"{kind.__module__}.{kind.__qualname__}" not in OUT_OF_MEMORY:
+            raise
+        raise DeviceError(
+            f"the GPU's memory is full: {str(error).splitlines()[0]}; give the workers fewer "
+            "threads, more tiles, or cluster: local"
+        ) from None
 
 
 def blocks_on_device(blocks: Iterable[np.ndarray]) -> Iterator[Array]:

@@ -11,8 +11,9 @@ from typing import Any
 from distributed import Client
 
 from gpu_kernels.epie import epie
+from gpu_kernels.epie_gpu import epie_scratch
 from gpu_kernels.epie_settings import BATCHES, SEQUENTIAL, Epie
-from tasks.device import on_device
+from tasks.device import device_turn, on_device
 from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
 from tasks.epie_start import going_on, identity_of_start, start_of
 from tasks.epie_tiles import reconstruct_tiles
@@ -104,12 +105,13 @@ def _whole(work_path: str, aside: str, settings: EpieSettings) -> dict[str, Any]
     patterns, weight = setup.patterns(), setup.grid.measured()
     probe = setup.probe(electrons_of(patterns, weight) / len(patterns))
     start = start_of(setup)
-    found = epie(
-        on_device(patterns), setup.positions, probe, going_on(settings.algorithm, start),
-        weight=weight, start=start,
-        on_round=lambda n, residual, noise: part_done(
-            n, f"residual {residual:.4f}, noise {noise:.4f}"
-        ),
-    )  # fmt: skip
+    with device_turn():
+        found = epie(
+            on_device(patterns, epie_scratch(patterns)), setup.positions, probe,
+            going_on(settings.algorithm, start), weight=weight, start=start,
+            on_round=lambda n, residual, noise: part_done(
+                n, f"residual {residual:.4f}, noise {noise:.4f}"
+            ),
+        )  # fmt: skip
     setup.write(Path(aside), found)
     return setup.facts(found)

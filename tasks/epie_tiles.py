@@ -14,9 +14,10 @@ import numpy as np
 from distributed import Client
 
 from gpu_kernels.epie import EpieResult, blank, epie, illumination
+from gpu_kernels.epie_gpu import epie_scratch
 from gpu_kernels.merge_tiles import Merged, Tile, merge_tiles
 from gpu_kernels.registration import shifted
-from tasks.device import on_device
+from tasks.device import device_turn, on_device
 from tasks.epie_setup import EpieSettings, EpieSetup, electrons_of
 from tasks.epie_start import going_on, start_of
 from tasks.scan_tiles import ScanTile
@@ -102,13 +103,15 @@ def _tile(
     if rounds[0] > 0:
         origin = read_array(parts, "origin")
         start = _part_of(read_array(parts, "object"), origin, positions, setup.grid.side)
-    found = epie(
-        on_device(setup.patterns(tile.members)), positions, read_array(parts, "probe"),
-        algorithm, weight=setup.grid.measured(), start=start, rounds=rounds,
-        on_round=lambda n, residual, noise: part_done(
-            n - rounds[0], f"residual {residual:.4f}, noise {noise:.4f}"
-        ),
-    )  # fmt: skip
+    patterns = setup.patterns(tile.members)
+    with device_turn():
+        found = epie(
+            on_device(patterns, epie_scratch(patterns)), positions, read_array(parts, "probe"),
+            algorithm, weight=setup.grid.measured(), start=start, rounds=rounds,
+            on_round=lambda n, residual, noise: part_done(
+                n - rounds[0], f"residual {residual:.4f}, noise {noise:.4f}"
+            ),
+        )  # fmt: skip
     # Where the probe was put back, the object lies beside the positions by as much.
     away = (found.positions - positions).mean(axis=0)
     obj = shifted(found.obj, tuple(-away)) if np.abs(away).max() > MOVED else found.obj

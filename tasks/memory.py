@@ -48,7 +48,8 @@ class Demand:
     here: int = 0
     """In the process of the flow."""
     device: int = 0
-    """On the device of a worker that has one, instead of in the worker."""
+    """On the device of a worker that has one. The worker's own memory is asked for all the same,
+    though it needs less then: how much less was not measured."""
 
 
 def demands(

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker, as_completed, get_worker
 
-from tasks.device import device_name, note_device
+from tasks.device import device_errors_told, device_name, note_device
 
 IN_FLIGHT_PER_THREAD = 3
 """Units handed out ahead of time: enough to keep workers busy, few enough to stop soon."""
@@ -192,7 +192,8 @@ def _bounded(function: Callable[..., Any], units: Sequence[tuple[Any, ...]]) -> 
     learns that the unit is done, and would be waited for for ever.
     """
     try:
-        return [function(*unit) for unit in units], device_name()
+        with device_errors_told():
+            return [function(*unit) for unit in units], device_name()
     except RecursionError as error:
         said = f"{getattr(function, '__qualname__', function)}: {error}"
     raise RecursionError(said)
@@ -208,7 +209,9 @@ def _finished(
 ) -> Iterator[tuple[int, Any]]:
     if client is None:
         for number, unit in enumerate(units):
-            yield number, function(*unit)
+            with device_errors_told():
+                answer = function(*unit)
+            yield number, answer
             note_device(device_name())
         if meanwhile is not None:
             meanwhile()

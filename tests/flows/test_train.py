@@ -12,7 +12,9 @@ import torch
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.train import check_device
 from models.weights import load_network
+from tasks.train import TrainError
 from tests.models.deep import focused_probe
 
 
@@ -37,10 +39,24 @@ def test_requests_that_cannot_be_met_end_with_code_2(tmp_path):
         (["net.safetensors", "--probe", str(tmp_path / "none.npy")], "there is no such file"),
         (["net.safetensors", "--probe", str(tmp_path / "real.npy")], "square complex probe"),
         (["net.safetensors", "--network", "unet"], "made for one probe"),
+        (["net.safetensors", "--device", "tpu"], "no device 'tpu'; there are cpu and cuda"),
     ):
         ran = CliRunner().invoke(app, ["train", *arguments, "--json", "--steps", "2"])
         assert ran.exit_code == 2
         assert said in json.loads(ran.stdout)["error"]
+
+
+def test_gpus_that_are_not_there_are_said_to_be_missing(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainError, match="--device cuda needs a GPU, its driver"):
+        check_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    check_device("cuda")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(TrainError, match="4 processes on this machine, and 1 GPUs"):
+        check_device("cuda")
+    check_device("cpu")
 
 
 @pytest.mark.slow

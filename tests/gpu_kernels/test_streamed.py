@@ -1,6 +1,7 @@
 """Blocks arrive whole and in order, while the next is already on its way."""
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,10 +24,27 @@ class Queue:
         """Later work of this stream waits, and the host does not."""
         self.waited_for.append(event)
 
+    def synchronize(self):
+        self.copy(len(self.todo))
+
     def copy(self, upto):
         for at, (there, host) in enumerate(self.todo[:upto]):
             there[...] = host
             self.todo[at] = (there, there)
+
+
+class Copies(Queue):
+    """The stream that blocks travel on."""
+
+    made: ClassVar[list["Copies"]] = []
+
+    def __init__(self, non_blocking=True):
+        super().__init__()
+        self.made.append(self)
+
+    def left(self):
+        """Copies that would still read from the host."""
+        return sum(there is not host for there, host in self.todo)
 
 
 class There(np.ndarray):
@@ -39,7 +57,7 @@ class There(np.ndarray):
 @pytest.fixture
 def device(monkeypatch):
     working = Queue()
-    cuda = SimpleNamespace(Stream=Queue, get_current_stream=lambda: working)
+    cuda = SimpleNamespace(Stream=Copies, get_current_stream=lambda: working)
 
     def empty(shape, dtype):
         return np.zeros(shape, dtype).view(There)
@@ -73,6 +91,16 @@ def test_next_block_is_read_before_the_last_is_worked_on(device):
 
     ahead = [len(read) - number - 1 for number, _ in enumerate(streamed.streamed(blocks()))]
     assert ahead == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("looked_at", [1, 2, 4])
+def test_nothing_is_on_its_way_from_buffers_that_are_let_go(device, looked_at):
+    blocks = streamed.streamed(np.full((2, 2), number) for number in range(4))
+    for _ in range(looked_at):
+        next(blocks)
+    assert Copies.made[-1].left() > 0
+    blocks.close()
+    assert Copies.made[-1].left() == 0
 
 
 def test_no_blocks_give_none(device):

@@ -1,9 +1,15 @@
 """A network at work: the same patch however a scan is cut, and misfits of one where it is right."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from unittest.mock import MagicMock
+
 import numpy as np
 import pytest
 import torch
 
+from models.answers import Answers
 from models.forward import counted_roots, intensity
 from models.lessons import VALIDATION_SEED
 from models.networks import DensePatch
@@ -27,6 +33,29 @@ ELECTRONS = 20_000.0
 @pytest.fixture(scope="module")
 def lesson():
     return drawn_lessons(focused_probe()).lesson(3, 1, 700)
+
+
+def test_graphs_of_several_threads_are_recorded_one_after_another(lesson, monkeypatch):
+    network = UnrolledPatch(focused_probe(), ELECTRONS).eval()
+    recording = []
+
+    @contextmanager
+    def graph(graph, stream, capture_error_mode):
+        assert capture_error_mode == "thread_local"
+        recording.append(graph)
+        time.sleep(0.02)
+        yield
+        assert recording == [graph]
+        recording.clear()
+
+    for name in ("Stream", "CUDAGraph", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, MagicMock)
+    monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    some = [Answers(network, ELECTRONS, 2) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(Answers._record, some))
+    assert len({id(one._graph) for one in some}) == 4
 
 
 def test_a_patch_does_not_depend_on_how_the_scan_is_cut(lesson):

@@ -93,6 +93,20 @@ def test_a_time_is_turned_into_steps():
     assert SHORT.validations <= short < long
 
 
+def test_processes_that_train_together_take_the_steps_of_the_slowest(monkeypatch):
+    lessons, _ = lessons_and_tests()
+
+    def with_a_slow_neighbour(seconds, operation):
+        assert operation == torch.distributed.ReduceOp.MAX
+        assert 0 < seconds < 0.5
+        seconds.fill_(0.5)
+
+    monkeypatch.setattr(training, "shared", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", with_a_slow_neighbour)
+    found = steps_within(new(), lessons, SHORT, 1.0).steps
+    assert found == int(60 * training.TIME_SHARE / 0.5)
+
+
 def test_lessons_depend_on_seed_and_step_alone():
     one, _ = lessons_and_tests()
     two, _ = lessons_and_tests()

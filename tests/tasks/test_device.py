@@ -1,5 +1,8 @@
 """A process works on its cores unless told to use a device, and says what is missing there."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,11 +15,13 @@ from tasks.device import (
     blocks_on_device,
     cuda_wanted,
     device_name,
+    device_turn,
     devices_noted,
     note_device,
     on_device,
     torch_device,
 )
+from tasks.units import run_units
 
 
 def test_arrays_stay_where_they_are_unless_a_device_is_wanted(monkeypatch):
@@ -68,6 +73,75 @@ def test_array_that_does_not_fit_on_the_device_is_refused_with_its_numbers(monke
     monkeypatch.setattr(device, "device_room", lambda: 1 << 20)
     with pytest.raises(DeviceError, match=r"\(1024, 1024\) uint16, 0.00 GiB, .* has 0.00 GiB free"):
         on_device(np.zeros((1024, 1024), np.uint16))
+
+
+def test_room_for_the_work_on_an_array_is_asked_for_as_well(monkeypatch):
+    monkeypatch.setattr(device, "device_room", lambda: 3 << 20)
+    monkeypatch.setattr(device, "cuda_wanted", lambda: False)
+    array = np.zeros((1024, 1024), np.uint16)
+    assert on_device(array, 1 << 20) is array
+    with pytest.raises(DeviceError, match=r"0.00 GiB, and 1.00 GiB for the work on it does not"):
+        on_device(array, 1 << 30)
+
+
+def test_work_that_fills_a_device_goes_one_after_another_and_leaves_nothing_held(monkeypatch):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.setattr(device, "cuda_wanted", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    happened, inside = [], []
+    monkeypatch.setattr(device, "give_back_memory", lambda: happened.append("cupy"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: happened.append("torch"))
+
+    def work(number):
+        with device_turn():
+            inside.append(number)
+            time.sleep(0.02)
+            assert inside == [number]  # nobody else is at it
+            inside.clear()
+            happened.append("work")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    assert happened == ["cupy", "torch", "work", "cupy", "torch"] * 4
+
+
+def test_cores_need_no_turns(monkeypatch):
+    monkeypatch.delenv(device.VARIABLE, raising=False)
+    both = threading.Barrier(2, timeout=30)
+
+    def work(_):
+        with device_turn():
+            both.wait()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(work, range(2)))
+
+
+def of_torch(said):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    return torch.OutOfMemoryError(said)
+
+
+def of_cupy(said):
+    names = {"__module__": "cupy.cuda.memory", "__qualname__": "OutOfMemoryError"}
+    return type("OutOfMemoryError", (MemoryError,), names)(said)
+
+
+@pytest.mark.parametrize("made", [of_torch, of_cupy])
+def test_full_device_is_one_error_that_says_what_to_do(made):
+    def fill():
+        raise made("tried to allocate 20 GiB\nand a page of advice")
+
+    said = r"memory is full: tried to allocate 20 GiB; give the workers fewer threads"
+    with pytest.raises(DeviceError, match=said) as found:
+        run_units("fill", fill, [()])
+    assert found.value.__cause__ is None
+    with pytest.raises(RuntimeError, match="another"):
+        run_units("else", other_error, [()])
+
+
+def other_error():
+    raise RuntimeError("another")
 
 
 def test_cores_are_named_by_processor_and_memory(monkeypatch):
