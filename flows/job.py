@@ -20,7 +20,7 @@ from flows.dataset import Dataset, name_of_recording
 from flows.job_model import Job
 from flows.options import MIRROR, CnnOptions, CountingOptions, EpieOptions
 from flows.places import fault, lines_of, once, place_and_message, repeated_keys, yaml_fault
-from flows.roots import escaped_paths, masks_of
+from flows.roots import escaped_paths, masks_of, overwritten_paths
 from tasks.array_files import ArrayFileError, read_positions, read_probe, read_reference
 from tasks.fetch import is_remote
 from tasks.files import why_unreadable
@@ -137,7 +137,8 @@ def check_job(
         ]
         raise JobError(name, once(faults)) from error
     job = _with_full_paths(job, folder)
-    faults += _contradictions(job, origins, lines, awaited) + escaped_paths(job, origins, lines)
+    faults += _contradictions(job, origins, lines, awaited)
+    faults += escaped_paths(job, origins, lines) + overwritten_paths(job, origins, lines)
     if not job.datasets and not datasets:
         faults.append(fault(lines, ("datasets",), "a night needs at least one dataset"))
     if faults:

@@ -36,6 +36,7 @@ from tasks.ssb import SsbSettings, ssb
 from tasks.step_copies import StepCopies
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store
+from tasks.store.foreign import ForeignFilesError, refuse_foreign
 from tasks.store.publish import Manifest
 
 ORDER = (
@@ -125,6 +126,7 @@ def _reprocess(
 ) -> dict[str, Any]:
     start = time.monotonic()
     refuse_untold(dataset)
+    refuse_foreign(output / dataset.name)
     work = layout.work_folder(output, dataset.name)
     told = Given.of(dataset.model_dump() | {"scan_step_angstrom": dataset.milled_step})
     given, tuned = with_tuned(told, work)
@@ -264,8 +266,18 @@ def ingest_file(
     -------
     dict
         Path of the store and the facts that are worth knowing before a job is written.
+
+    Raises
+    ------
+    ForeignFilesError
+        If something else stands where the store is to stand.
     """
     work = output / (name or name_of_recording(path))
+    if (there := layout.event_store(work)).exists() and not (there / layout.MANIFEST).exists():
+        raise ForeignFilesError(
+            f"{there} is there and no store of this program, which would take its place; give "
+            "another output"
+        )
     with cluster("local") as client, step_lines(console, quiet):
         manifest, reused = ingest(path, work, options, client)
     store = open_store(layout.event_store(work))

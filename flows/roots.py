@@ -1,11 +1,15 @@
 """Roots: the folders that a job may read and write, where a facility sets any."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from flows.dataset import Dataset
 from flows.job_model import Job
 from flows.places import fault
+from tasks.fetch import is_remote
 from tasks.roots import refusal, roots
+from tasks.store import layout
 
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory")
 """Kinds of stores that hold no file of this machine."""
@@ -21,6 +25,35 @@ def escaped_paths(job: Job, origins: list[int], lines: dict[tuple, int]) -> list
     if roots() and kind not in (*STORES, *LOCAL):
         faults.append(fault(lines, ("mirror",), f"{kind} may lead to files of this machine"))
     return faults
+
+
+def overwritten_paths(job: Job, origins: list[int], lines: dict[tuple, int]) -> list[str]:
+    """A fault for each recording whose place a result would take, or that the output lies in."""
+    output = os.path.realpath(job.output)
+    results = {os.path.join(output, one.name): one.name for one in job.datasets}
+    faults = []
+    for dataset, origin in zip(job.datasets, origins, strict=True):
+        for key in ("path", "metadata"):
+            path = getattr(dataset, key)
+            if path is None or is_remote(path):
+                continue
+            real = os.path.realpath(path)
+            work = os.path.realpath(layout.work_folder(Path(job.output), dataset.name))
+            if names := [name for folder, name in results.items() if _inside(real, folder)]:
+                text = f"{path} lies where the result of '{names[0]}' is to stand"
+            elif _inside(real, work):
+                text = f"{path} lies in {work}, which the mill clears as it likes"
+            elif _inside(output, real):
+                text = f"the output {job.output} lies inside of {path}, which is read"
+            else:
+                continue
+            text += "; give the job another output"
+            faults.append(fault(lines, ("datasets", origin, key), text))
+    return faults
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _paths(job: Job, origins: list[int]) -> Iterator[tuple[tuple, str]]:

@@ -28,6 +28,7 @@ from tasks.store import layout
 from tasks.store.datasets import consolidate, write_zarr
 from tasks.store.events import EventStore, open_store, read_array
 from tasks.store.files import data_names, hash_file, hash_of, write_json
+from tasks.store.foreign import keep_foreign, refuse_foreign
 from tasks.store.provenance import provenance
 from tasks.store.publish import Manifest, publish, reusable, step_identity
 from tasks.store.records import begin
@@ -183,11 +184,17 @@ def publish_results(
         Its summary has ``data``, the digest of all that repeats to the byte.
     reused : bool
         Whether nothing had to be written.
+
+    Raises
+    ------
+    ForeignFilesError
+        If something else than a result stands there. What somebody put into one is moved beside it.
     """
     folder = output / gathered.name
     inputs = {manifest.step: manifest.identity for manifest, _ in gathered.steps}
     parameters = {"job": gathered.job, "name": gathered.name}
     identity = step_identity("results", VERSION, inputs, parameters)
+    refuse_foreign(folder)
     if not force and (manifest := reusable(folder, identity)):
         return manifest, True
     aside = begin(folder, identity)
@@ -211,6 +218,7 @@ def publish_results(
         for name in data_names(aside)
         if name.split("/")[0] in (layout.RESULTS, layout.DENSE, layout.IMAGES)
     }
+    keep_foreign(folder)
     manifest = publish(
         folder,
         step="results",

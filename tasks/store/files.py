@@ -35,6 +35,31 @@ def data_names(folder: Path) -> list[str]:
     return sorted(found, key=lambda name: name.split("/"))
 
 
+def make_sure_of_room(path: Path, size: int) -> None:
+    """Find out now whether some bytes more fit beside a file, for a writer that crashes otherwise.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file, for its folder and for the error.
+    size : int
+        Bytes that are to come.
+
+    Raises
+    ------
+    OSError
+        Of the system, with the file's name: no space, or no quota.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.room.partial")
+    try:
+        with aside.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), os.fspath(path)) from None
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any, lasting: bool = True, indent: int | None = 1) -> None:
     """Write JSON whole or not at all, and make it last through a power cut.
 

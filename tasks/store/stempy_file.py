@@ -14,9 +14,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tasks.store.files import make_sure_of_room
+
 LAYOUT = 3
 FRAMES_AT_ONCE = 1024
 """Rows written together; each is an object of 160 bytes until it is on disk."""
+BYTES_OF_A_ROW, BYTES_BESIDE = 64, 2 << 20
+"""What HDF5 takes for a row beside its events, at most, and for all that is not rows."""
 
 
 def write_stempy_file(
@@ -52,6 +56,8 @@ def write_stempy_file(
     ------
     ValueError
         If an event lies outside the detector, or the slabs are not one scan; nothing is left then.
+    OSError
+        If the disk or the quota is full; it names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +68,10 @@ def write_stempy_file(
             done = events = 0
             for indptr, indices in slabs:
                 _check(path, done, indptr, indices, frames.shape[0], detector_shape)
+                # HDF5 does not survive a disk that fills while it writes such rows.
+                rows = len(indptr) - 1 if done else frames.shape[0]
+                due = 4 * len(indices) + BYTES_OF_A_ROW * rows + BYTES_BESIDE
+                make_sure_of_room(path, due)
                 _append(frames, done, indptr, indices)
                 done += len(indptr) - 1
                 events += len(indices)

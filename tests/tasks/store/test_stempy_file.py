@@ -1,6 +1,9 @@
 """A file is laid out as the electron counter lays it out, and is whole or not there."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -8,7 +11,9 @@ import pytest
 
 from tasks.formats.stempy_hdf5 import StempyRecording
 from tasks.store.stempy_file import write_stempy_file
+from tests.flows.test_faults import small_disk
 
+ROOT = Path(__file__).resolve().parents[3]
 FRAMES = [[3, 3, 11], [], [0, 23], [7], [5, 6, 7, 8], [22]]
 
 
@@ -101,3 +106,23 @@ def test_old_file_stands_until_the_new_one_is_whole(tmp_path):
         write_stempy_file(path, broken(), (3, 2), (4, 6))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("megabytes", [1, 3, 5])
+def test_disk_that_fills_is_named_and_left_as_it_was(tmp_path, megabytes):
+    """HDF5 itself ends the whole process there."""
+    code = (
+        "import numpy as np, sys\n"
+        "from pathlib import Path\n"
+        "from tasks.store.stempy_file import write_stempy_file\n"
+        "slabs = [(np.arange(0, 400_001, 400), np.arange(400_000) % 24)] * 4\n"
+        "write_stempy_file(Path(sys.argv[1]), slabs, (40, 100), (4, 6))\n"
+    )
+    with small_disk(tmp_path / "disk", f"{megabytes}m") as disk:
+        ran = subprocess.run(
+            [sys.executable, "-c", code, str(disk / "scan.h5")],
+            capture_output=True, text=True, check=False, cwd=ROOT,
+        )  # fmt: skip
+        assert ran.returncode == 1
+        assert f"No space left on device: '{disk / 'scan.h5'}'" in ran.stderr
+        assert list(disk.iterdir()) == []
