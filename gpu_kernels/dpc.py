@@ -13,7 +13,19 @@ from gpu_kernels.backend import Array, as_library, beside
 from gpu_kernels.fourier import libraries
 from gpu_kernels.slopes import Mirror, Periodic, Slopes
 
+BEYOND_DISK, BEYOND_DISK_PX = 1.1, 1.5
+"""How far the centre of mass looks beyond the disk: what pushes the disk aside must not push it out
+of sight, and the pixels at its rim are partly covered."""
 BOUNDARIES: dict[str, type[Mirror] | type[Periodic]] = {"mirror": Mirror, "periodic": Periodic}
+
+
+def radius_of_com(radius: float) -> float:
+    """Radius [px] within which electrons count for the centre of mass of a disk of a radius [px].
+
+    Within the disk's own radius an edge that a slow phase pushes outwards is lost and its opposite
+    is not: the deflection comes out a tenth too small, by a third for phases of 6 rad.
+    """
+    return max(BEYOND_DISK * radius, radius + BEYOND_DISK_PX)
 
 
 def deflection(
@@ -29,7 +41,7 @@ def deflection(
     Parameters
     ----------
     com_sums : (scan_y, scan_x, 2) int64
-        Sums of row and column over the electrons in the disk [px e].
+        Sums of row and column over the electrons in and about the disk [px e].
     com_electrons : (scan_y, scan_x)
         Those electrons [e].
     center : (row, col)

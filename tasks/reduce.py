@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from distributed import Client
 
+from gpu_kernels.dpc import radius_of_com
 from gpu_kernels.pixel_plan import PixelPlan, annular_masks, plan_pixels, radial_bins, window_bins
 from gpu_kernels.reduction import Reductions, reduce_events
 from tasks import dense, region_sums
@@ -31,7 +32,7 @@ from tasks.store.records import finished_unit, record_unit
 from tasks.store.zarr_json import lay_out_array, write_group
 from tasks.units import run_units
 
-VERSION = 4
+VERSION = 5
 DENSE_TYPE = np.uint16
 
 
@@ -264,7 +265,7 @@ def _plan(settings: ReduceSettings) -> PixelPlan:
     return plan_pixels(
         shape,
         masks=masks,
-        com_mask=annular_masks(shape, center, [(0.0, settings.radius)])[0],
+        com_mask=annular_masks(shape, center, [(0.0, radius_of_com(settings.radius))])[0],
         radial_bin=rings,
         rings_about=about,
         dense_bin=_window(settings)[0],

@@ -14,6 +14,7 @@ from math import ceil
 import numpy as np
 import psutil
 
+from gpu_kernels.dpc import radius_of_com
 from gpu_kernels.held_trotters import HeldTrotters
 from gpu_kernels.inpaint import Filler
 from gpu_kernels.pixel_plan import PixelPlan, annular_masks, plan_pixels, window_bins
@@ -190,9 +191,10 @@ def hold(
         )
     number = np.full(bins * bins + 1, -1, np.int32)
     number[chosen] = np.arange(chosen.size)
+    about_the_disk = [(0.0, radius_of_com(geometry.radius))]
     disk_plan = plan_pixels(
         store.detector_shape,
-        com_mask=annular_masks(store.detector_shape, geometry.center, [(0.0, geometry.radius)])[0],
+        com_mask=annular_masks(store.detector_shape, geometry.center, about_the_disk)[0],
         dense_bin=number[dense_bin],
         dense_size=chosen.size,
     )

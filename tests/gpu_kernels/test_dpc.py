@@ -5,6 +5,7 @@ import pytest
 
 from gpu_kernels import dpc, slopes
 from gpu_kernels.backend import to_host
+from gpu_kernels.dpc import integrate, radius_of_com
 
 SCAN, STEP = (40, 56), (0.4, 0.3)
 
@@ -230,3 +231,47 @@ def test_constant_deflection_is_no_phase(boundary):
 def test_filling_a_scan_without_data_is_refused():
     with pytest.raises(ValueError, match="all 6 positions"):
         dpc.filled(np.full((2, 3), np.nan))
+
+
+def scale_of_slow_phase(peak, within, radius=15.0, side=48, parts=4, count=16, step=1.6):
+    """Slope of the integrated deflection against φ ⋆ |a|²; pixels integrate over their area."""
+    fine, angstrom = side * parts, radius / (0.6 * side)
+    k = np.fft.fftfreq(fine, 1 / fine)
+    aperture = np.hypot(k[:, None], k) < radius * parts
+    probe = np.fft.fftshift(np.fft.ifft2(aperture))
+    intensity = np.abs(probe) ** 2
+    intensity /= intensity.sum()
+    r = (np.arange(fine) - fine // 2) * angstrom
+    centres = np.arange(side) - side / 2 + (parts - 1) / (2 * parts)
+    y, x = np.meshgrid(centres, centres, indexing="ij")
+    seen = np.hypot(y, x) < within
+    scan = (np.arange(count) - (count - 1) / 2) * step
+    com, exact = np.empty((2, count, count)), np.empty((count, count))
+    for place in np.ndindex(exact.shape):
+        at = scan[list(place)]
+        phase = peak * np.exp(-((r[:, None] + at[0]) ** 2 + (r + at[1]) ** 2) / 18)
+        exact[place] = (intensity * phase).sum()
+        pattern = np.abs(np.fft.fft2(probe * np.exp(1j * phase))) ** 2
+        pattern = np.fft.fftshift(pattern).reshape(side, parts, side, parts).sum(axis=(1, 3))
+        pattern *= seen
+        com[:, *place] = [(pattern * axis).sum() / pattern.sum() for axis in (y, x)]
+    found = integrate(*com * 0.6 / radius, (step, step))
+    exact -= exact.mean()
+    return float((found * exact).sum() / (exact**2).sum())
+
+
+@pytest.mark.parametrize(
+    ("peak", "in_the_disk", "with_rim"),
+    [(0.1, 0.89, 1.00), (1.0, 0.88, 1.00), (3.0, 0.79, 0.97), (6.0, 0.65, 0.88)],
+)
+def test_slow_phase_is_as_large_as_it_is_where_the_disk_is_seen_when_it_moves(
+    peak, in_the_disk, with_rim
+):
+    radius = 15.0
+    assert scale_of_slow_phase(peak, radius) == pytest.approx(in_the_disk, abs=0.015)
+    assert scale_of_slow_phase(peak, radius_of_com(radius)) == pytest.approx(with_rim, abs=0.015)
+
+
+def test_rim_of_the_centre_of_mass_is_never_less_than_the_pixels_that_the_edge_crosses():
+    assert radius_of_com(5.0) == 6.5
+    assert radius_of_com(100.0) == pytest.approx(110.0)

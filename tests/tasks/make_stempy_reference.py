@@ -17,7 +17,8 @@ from stempy.image import com_sparse, create_stem_images
 from stempy.io import SparseArray
 
 FILES = ["64x64_v3", "64x64_2frames_v3", "64x64_v2", "64x64_v1", "64x65_flyback_v3"]
-CENTER, RADIUS = (300, 270), 110
+CENTER, RADIUS = (300, 270), 121
+"""Of the centre of mass, for a disk of 110 pixels."""
 ANNULI = [(0, 60), (60, 100), (100, 150), (150, 250)]
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gpu_kernels.dpc import radius_of_com
 from gpu_kernels.pixel_plan import radii
 from tasks.explore import held as module
 from tasks.explore.held import HeldError, Window, hold, largest_window
@@ -30,7 +31,8 @@ def test_a_window_holds_the_counts_of_its_frames(store, truth):
     expected = window.of(frames(store))
     np.testing.assert_array_equal(found.frame_electrons, expected.sum(axis=(2, 3)))
     assert found.coarse.sum() == expected.sum()
-    inside = radii(store.detector_shape, truth.geometry.center) < truth.geometry.radius
+    about = radius_of_com(truth.geometry.radius)
+    inside = radii(store.detector_shape, truth.geometry.center) < about
     np.testing.assert_array_equal(found.com_electrons, expected[:, :, inside].sum(axis=-1))
     pixel = int(np.argmax(found.counts.sum(axis=(1, 2), dtype=int)))
     corner = np.array([found.rows[pixel], found.cols[pixel]]) - (found.bin - 1) / 2
