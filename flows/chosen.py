@@ -1,6 +1,6 @@
 """From the job's options to the settings of steps: mrad become pixels, files are read."""
 
-from math import floor
+from math import floor, hypot
 
 from flows.dataset import Dataset
 from flows.options import Area, CountingOptions, DenseOptions, RadialOptions, VirtualDetector
@@ -10,12 +10,14 @@ from tasks.dense import DenseError, DenseSettings
 from tasks.detectors import Annulus, MaskDetector, RadialSettings, standard_annuli
 from tasks.epie import EpieSettings, algorithm
 from tasks.formats.raw_sectors import Counting
-from tasks.masks import MaskFile
+from tasks.masks import MaskError, MaskFile
 from tasks.reduce import ReduceSettings
 from tasks.regions import VACUUM, Region
 
 Shape = tuple[int, int]
 MOST_RINGS = 20_000
+ALWAYS = ("virtual_bf", "virtual_abf", "virtual_adf")
+"""Detectors that nobody asks for; where the disk fills the camera, the last sees nothing."""
 
 
 class RadialError(ValueError):
@@ -62,7 +64,7 @@ def chosen_reductions(
         pick_vacuum=dataset.vacuum is not None and dataset.vacuum.pick,
         export=None if dataset.dense is None else _dense(dataset.dense, detector, center),
     )
-    _check_shapes(settings, scan)
+    _check_shapes(settings, scan, per_mrad)
     return settings
 
 
@@ -158,10 +160,19 @@ def _dense(one: DenseOptions, detector: Shape, center: tuple[float, float]) -> D
     return DenseSettings(center if one.crop_px else middle, one.bin, bins, one.dtype)
 
 
-def _check_shapes(settings: ReduceSettings, scan: Shape) -> None:
-    """Refuse before any work what a worker would refuse in the middle of it."""
+def _check_shapes(settings: ReduceSettings, scan: Shape, per_mrad: float) -> None:
+    """Refuse before any work what a worker would refuse in the middle of it, or find empty."""
+    shape, center = settings.detector_shape, settings.center
     for detector in settings.annuli:
         if isinstance(detector, MaskDetector):
-            detector.file.read(settings.detector_shape)
+            detector.file.read(shape)
+        elif detector.name not in ALWAYS and not detector.mask(shape, center).any():
+            ends = hypot(*(max(c, n - 1 - c) for c, n in zip(center, shape, strict=True)))
+            raise MaskError(
+                f"the detector '{detector.name.removeprefix('virtual_')}' from "
+                f"{detector.inner / per_mrad:.4g} to {detector.outer / per_mrad:.4g} mrad holds no "
+                f"pixel of the camera, which ends at {ends / per_mrad:.4g} mrad in its farthest "
+                "corner; mend inner_mrad and outer_mrad, or semiangle_mrad."
+            )
     for region in settings.regions:
         region.inside(scan)

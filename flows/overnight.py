@@ -32,6 +32,8 @@ from tasks.units import LostSchedulerError
 
 LASTING = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR}
 """Errors of the file system that another try does not mend."""
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Errors of the disk that is written to: recordings are only read."""
 LONGEST_WAIT = 300.0
 """Seconds before another try, at most."""
 
@@ -212,7 +214,7 @@ def _one(
             if attempt < job.tries and may_pass(error) and not late:
                 time.sleep(min(job.retry_wait_s * 2 ** (attempt - 1), LONGEST_WAIT))
                 continue
-            reason = _reason(error, dataset.path, log)
+            reason = _reason(error, dataset.path, log, job.output)
             if attempt > 1:
                 reason += f" ({attempt} tries)"
             return _row(dataset, "failed", reason, time.monotonic() - start)
@@ -241,9 +243,11 @@ def _row(dataset: Dataset, status: str, reason: str, seconds: float) -> dict[str
     }
 
 
-def _reason(error: Exception, recording: str, log: Path) -> str:
+def _reason(error: Exception, recording: str, log: Path, output: str) -> str:
     """Why a dataset failed, in one sentence that names its recording."""
     reason = in_words(error)
+    if isinstance(error, OSError) and error.errno in NO_ROOM and output not in reason:
+        reason = f"the disk of the output {output}: {reason}"
     if not reason or not isinstance(error, ValueError | OSError | RuntimeError):
         reason = f"{type(error).__name__}: {error} (details in {log})"
     return redacted(reason if recording in reason else f"{recording}: {reason}")

@@ -6,20 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from gpu_kernels.disk_fit import DiskError, fit_disk
+from gpu_kernels.disk_fit import DiskError, DiskFit, fit_disk
 from tasks.calibration.given import Given
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store
 from tasks.store.files import write_json
 from tasks.store.publish import Manifest, published
 
-VERSION = 2
+VERSION = 3
+APART, APART_PX = 0.05, 1.5
+"""Of the radius, and of a pixel: how far a given disk may be from the fitted one unremarked."""
 
 
 def measure_disk(
     work: Path, identity_of_events: str, given: Given, force: bool = False
 ) -> tuple[Manifest, bool]:
-    """Fit the bright-field disk, unless the job gives it.
+    """Fit the bright-field disk; what the job gives of it wins, and is held against the fit.
 
     Parameters
     ----------
@@ -35,7 +37,8 @@ def measure_disk(
     Returns
     -------
     manifest : Manifest
-        Its summary has ``center_px`` and ``semiangle_px`` with their uncertainty and origin.
+        Its summary has ``center_px`` and ``semiangle_px`` with their uncertainty and origin, and
+        ``flags``, where a given disk is not that of the data.
     reused : bool
         Whether it was there before.
 
@@ -74,12 +77,16 @@ def fit_store_disk(store: EventStore) -> tuple[tuple[float, float], float]:
 
 
 def _disk(events: Path, given: Given) -> dict[str, Any]:
-    disk: dict[str, Any] = {"fit": None}
     frame = open_store(events).array("frame_sum")
     if not frame.any():
         raise DiskError("the recording has no electron, so there is nothing to mill.")
-    if given.center_px is None or given.semiangle_px is None:
+    disk: dict[str, Any] = {"fit": None, "flags": []}
+    try:
         fit = fit_disk(frame)
+    except DiskError:
+        if given.center_px is None or given.semiangle_px is None:
+            raise
+    else:
         disk = {
             "center_px": list(fit.center),
             "center_sigma": list(fit.center_sigma),
@@ -88,6 +95,7 @@ def _disk(events: Path, given: Given) -> dict[str, Any]:
             "semiangle_sigma": fit.radius_sigma,
             "semiangle_origin": "fitted",
             "fit": asdict(fit),
+            "flags": _against_the_fit(given, fit),
         }
     for name, value in (("center", given.center_px), ("semiangle", given.semiangle_px)):
         if value is not None:
@@ -95,6 +103,28 @@ def _disk(events: Path, given: Given) -> dict[str, Any]:
             disk |= {f"{name}_sigma": None, f"{name}_origin": "given"}
     _refuse_an_empty_disk(disk, frame)
     return disk
+
+
+def _against_the_fit(given: Given, fit: DiskFit) -> list[dict[str, str]]:
+    """What the data say of a disk that the job gives, as flags of a result."""
+    said = []
+    if given.center_px is not None:
+        apart = float(np.hypot(*np.subtract(given.center_px, fit.center)))
+        if apart > max(APART_PX, APART * fit.radius, 4 * max(fit.center_sigma)):
+            said.append(
+                f"center_px lies {apart:.1f} px from the disk's centre at ({fit.center[0]:.1f}, "
+                f"{fit.center[1]:.1f})"
+            )
+    if given.semiangle_px is not None:
+        apart = abs(given.semiangle_px - fit.radius)
+        if apart > max(APART_PX, APART * fit.radius, 4 * fit.radius_sigma):
+            said.append(
+                f"semiangle_px is {given.semiangle_px:g}, and the disk's radius is {fit.radius:.1f}"
+            )
+    if not said:
+        return []
+    text = f"the given disk is not that of the data: {'; '.join(said)} px. Leave out what is wrong."
+    return [{"flag": "disk", "level": "warn", "text": text}]
 
 
 def _refuse_an_empty_disk(disk: dict[str, Any], frame: np.ndarray) -> None:

@@ -292,6 +292,8 @@ def gather(
     reduction = next(manifest for manifest, _ in steps if manifest.step == "reduce")
     iterative, flags = xr.Dataset(), []
     for manifest, _ in steps:
+        if manifest.step == "disk":
+            flags += manifest.summary.get("flags", [])
         if manifest.step == "epie":
             iterative = iterative.merge(epie_variables(work, manifest))
             flags += epie_flags(manifest)
@@ -309,13 +311,13 @@ def gather(
         calibration[key] = calibration[key] | {"origin": f"from {file}"}
     return Gathered(
         name, source, events, geometry, calibration,
-        found["quality"] + _data_flags(events) + _reduction_flags(reduction) + flags
+        found["quality"] + _data_flags(events, job) + _reduction_flags(reduction) + flags
         + [{"flag": "tuned", "level": "ok", "text": text} for text in tuned],
         work, reduced, reduced_variables(work, reduced, reduction), iterative, images, job, steps,
     )  # fmt: skip
 
 
-def _data_flags(events: EventStore) -> list[dict[str, str]]:
+def _data_flags(events: EventStore, job: dict[str, Any]) -> list[dict[str, str]]:
     missing = int((events.array("frames_present") == 0).sum())
     lost = int((events.array("sector_mask") != 0).sum())
     flags = []
@@ -327,7 +329,7 @@ def _data_flags(events: EventStore) -> list[dict[str, str]]:
     if lost:
         text = f"{lost} scan positions lost a detector sector; DPC and SSB leave them out."
         flags.append({"flag": "sectors", "level": "warn", "text": text})
-    if events.metadata["flyback_suspected"]:
+    if events.metadata["flyback_suspected"] and not job.get("drop_flyback"):
         flags.append({"flag": "flyback", "level": "warn", "text":
             "The last scan column looks like a flyback column."})  # fmt: skip
     return flags

@@ -28,7 +28,11 @@ def quality_flags(calibration: Calibration, best: Optimum, depth_of_focus: float
     list of Flag
         One for each question; the text names the numbers.
     """
-    flags = [_signal(best), _alternatives(best)]
+    flags = [_signal(best)]
+    if {"rotation", "C10"} & set(best.free):
+        flags.append(_alternatives(best))
+    if best.turned_margin > CLEAR:
+        flags.append(_turned(best))
     if np.isfinite(best.mirror_margin):
         flags.append(_mirror(calibration, best))
     flags.append(_contrast(calibration))
@@ -76,6 +80,17 @@ def _alternatives(best: Optimum) -> Flag:
     )
 
 
+def _turned(best: Optimum) -> Flag:
+    mirror = " and the other mirror" if best.turned_flip != best.flip else ""
+    return Flag(
+        "given rotation",
+        "warn",
+        f"a rotation that is {degrees(best.turned):+.0f}° from the given one{mirror} explains the "
+        f"interference better, with the same aberrations (log-likelihood "
+        f"{best.turned_margin:.1f} more); mend scan_rotation_deg and flip, or leave them out",
+    )
+
+
 def _mirror(calibration: Calibration, best: Optimum) -> Flag:
     level = _level(best.mirror_margin, CLEAR, WEAK)
     found = "mirrored" if best.flip else "not mirrored"
@@ -108,7 +123,8 @@ def _contrast(calibration: Calibration) -> Flag:
     level = _level(polarity.confidence, 3.0, 1.5)
     text = (
         f"positive phase at the specimen chose between the rotation and its opposite (skewness "
-        f"{polarity.skewness:.2f}, {polarity.confidence:.1f} deviations)"
+        f"{polarity.skewness:.2f}, {polarity.confidence:.1f} deviations), which takes it for peaks "
+        "on a floor; of a film with pores it is the opposite"
     )
     if level != "ok":
         text += "; that is weak: give scan_rotation_deg or the sign of C10"
@@ -124,8 +140,10 @@ def _curl(calibration: Calibration) -> Flag:
     com, rotation = calibration.by_com, calibration.rotation
     assert com is not None
     text = f"curl of the centre of mass is {com.ratio:.0%} of its divergence"
-    if not com.reliable or com.flip != calibration.flip.value:
+    if not com.reliable:
         return Flag("curl", "ok", text + ", too much to say anything of the rotation")
+    if com.flip != calibration.flip.value:
+        return Flag("curl", "warn", text + ", with the other mirror than was found")
     apart = _apart(com.rotation, rotation.value)
     sigma = float(np.hypot(com.sigma, rotation.uncertainty or 0.0))
     level: Level = "warn" if apart > max(4 * sigma, np.deg2rad(4)) else "ok"

@@ -6,6 +6,7 @@ more and more aberrations. An order is kept only where it explains more than cha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import pi
 from typing import NamedTuple
 
@@ -45,6 +46,8 @@ STAGES = (
     ("C32a", "C32b", "C34a", "C34b"),
 )
 """What is added, one after another, to rotation and C10."""
+TURNS = 72
+"""Rotations with which a given one is compared."""
 THIRD_ORDER = 2
 """Stages from here on are of third order."""
 
@@ -72,6 +75,12 @@ class Optimum:
     """How far the best place of the grid stands above all others, in their deviations."""
     signal_share: float
     """Share of the energy beyond noise that is explained."""
+    turned: float = 0.0
+    """How far the rotation that explains most, as aberrations are, is from a given one [rad]."""
+    turned_flip: bool = False
+    """The mirror with that rotation."""
+    turned_margin: float = 0.0
+    """Log-likelihood by which it beats the given rotation and mirror; 0 where none is given."""
 
 
 def search(
@@ -126,6 +135,7 @@ def search(
     misfit = (fine.energy - best.score) / (values - modes)
     beyond = max(fine.energy - values, 1e-9)
     left_out = max(beyond - (best.score - modes), 0.0) / (modes * PARTS_OF_MISFIT)
+    turned = _turned(fine, best, fixed) if "rotation" in fixed else best
     return Optimum(
         trial=best.trial,
         flip=best.flip,
@@ -137,7 +147,23 @@ def search(
         mirror_margin=min((_loses(followed, one) / noise for one in mirrored), default=np.inf),
         significance=significance,
         signal_share=float(np.clip((best.score - modes) / beyond, 0, 1)),
+        turned=float(turned.trial[0] - best.trial[0]),
+        turned_flip=turned.flip,
+        turned_margin=(turned.score - best.score) / _noise(fine, best),
     )
+
+
+def _turned(evidence: Evidence, best: "_Valley", fixed: dict[str, float]) -> "_Valley":
+    """The best of all rotations and mirrors with a trial's aberrations, or with the given alone."""
+    found, bare = best, _clamp(np.zeros(len(NAMES)), fixed)
+    for flip, trial in product((False, True), (best.trial, bare)):
+        trials = np.repeat(trial[None], TURNS, axis=0)
+        trials[:, 0] += np.linspace(-pi, pi, TURNS, endpoint=False)
+        scores = evidence.explained(trials, flip)
+        most = int(np.argmax(scores))
+        if scores[most] > found.score:
+            found = _Valley(trials[most], flip, float(scores[most]))
+    return found
 
 
 class _Valley(NamedTuple):

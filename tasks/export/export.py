@@ -9,6 +9,10 @@ from typing import Any
 
 from tasks.export import emd, events, hyperspy_signal, nexus, ome
 from tasks.export.taken import DENSE, EVENTS, IMAGES, ExportError, Taken, take, take_events
+from tasks.files import in_words, why_unwritable
+
+STORE_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+"""Files by which a folder is known as a Zarr store."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def export(
     form = _format_of(target)
     if target.exists() and not overwrite:
         raise ExportError(f"{target}: is there already; --overwrite replaces it.")
+    _refuse_to_lose(source, target)
     facts: dict[str, Any] = {"path": str(target), "format": form.name, "opens": form.opens}
     content: Any
     if form.events:
@@ -85,6 +90,18 @@ def export(
         facts |= {"holds": list(content.names), "shape": [axis.size for axis in content.axes]}
     _write_whole(form, content, target)
     return facts
+
+
+def _refuse_to_lose(source: Path, target: Path) -> None:
+    """Where a folder would be replaced, it has to be a store, and not what is read."""
+    if not target.is_dir():
+        if (why := why_unwritable(target)) is not None:
+            raise ExportError(f"{target}: {why}")
+        return
+    if source.resolve().is_relative_to(target.resolve()):
+        raise ExportError(f"{target}: {source}, which is read, lies in it; give another name.")
+    if not any((target / name).exists() for name in STORE_MARKS) and any(target.iterdir()):
+        raise ExportError(f"{target}: this folder is no Zarr store, and is not replaced.")
 
 
 def _images_or_patterns(source: Path, target: Path, what: str | None, form: Format) -> Taken:
@@ -117,6 +134,11 @@ def _write_whole(form: Format, content: Any, target: Path) -> None:
         elif target.exists() and aside.is_dir():
             target.unlink()
         aside.replace(target)
+    except OSError as error:
+        # HDF5 names the file aside, and the system none.
+        said = in_words(error).replace(str(aside), str(target))
+        said = said if str(target) in said else f"{target}: {said}"
+        raise OSError(said) from error
     finally:
         if aside.is_dir():
             shutil.rmtree(aside)

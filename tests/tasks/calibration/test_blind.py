@@ -1,5 +1,6 @@
 """Rotation, mirror and aberrations come back from nothing but counted electrons."""
 
+import re
 from dataclasses import replace
 from math import pi, radians
 
@@ -159,3 +160,25 @@ def test_large_scans_are_read_in_pieces_and_their_middle_gives_the_shifts(plain,
     missing = np.zeros(scan.dense.shape[1:], bool)
     missing[4:-4, 8:-8] = True
     assert evidence._middle(missing.shape, missing) == (slice(None), slice(None))
+
+
+@pytest.mark.parametrize("off", [-90, 35, 180])
+def test_given_rotation_that_another_beats_is_warned_of(plain, off):
+    """The half turn with the aberrations that are given, for with their opposite it is as good."""
+    scan, known = plain.counted(1e5), TRUTH.nonzero() | {"flip": False}
+    right, wrong = (
+        {flag.flag: flag for flag in fit(scan, given=known | {"rotation": radians(turn)}).flags}
+        for turn in (ROTATION, ROTATION + off)
+    )
+    assert "given rotation" not in right
+    found = wrong["given rotation"]
+    assert found.level == "warn"
+    told = int(re.search(r"([+-]\d+)°", found.text)[1])
+    assert abs((told + off + 180) % 360 - 180) <= 5
+    assert "calibration unique" not in wrong  # nothing was compared
+
+
+def test_given_mirror_that_the_other_beats_is_warned_of(plain):
+    known = TRUTH.nonzero() | {"rotation": radians(ROTATION), "flip": True}
+    found = {flag.flag: flag for flag in fit(plain.counted(1e5), given=known).flags}
+    assert "and the other mirror" in found["given rotation"].text
