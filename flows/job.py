@@ -116,8 +116,8 @@ def check_job(
         faults.append(fault(lines, ("defaults",), "must be a mapping of dataset keys"))
         defaults = {}
     origins: list[int] = []
+    merged: list[dict[str, Any]] = []
     if isinstance(datasets, list):
-        merged = []
         for number, entry in enumerate(datasets):
             if not isinstance(entry, dict):
                 faults.append(fault(lines, ("datasets", number), "must be a mapping with a path"))
@@ -135,6 +135,10 @@ def check_job(
             fault(lines, *place_and_message(item, origins, lines))
             for item in error.errors(include_url=False)
         ]
+        sound = [(one, at) for one, at in zip(merged, origins, strict=True) if _is_sound(one)]
+        rest = Job.model_validate({"output": ".", "datasets": [one for one, _ in sound]})
+        places = [at for _, at in sound]
+        faults += _contradictions(_with_full_paths(rest, folder), places, lines, awaited)
         raise JobError(name, once(faults)) from error
     job = _with_full_paths(job, folder)
     faults += _contradictions(job, origins, lines, awaited)
@@ -144,6 +148,15 @@ def check_job(
     if faults:
         raise JobError(name, once(faults))
     return job
+
+
+def _is_sound(raw: dict[str, Any]) -> bool:
+    """Whether a dataset can be looked at further, whatever is wrong with others."""
+    try:
+        Dataset.model_validate(raw)
+    except ValidationError:
+        return False
+    return True
 
 
 def _with_full_paths(job: Job, folder: Path) -> Job:

@@ -1,5 +1,6 @@
 """Where in a job file a mistake stands: the line of every key, and what is said of it."""
 
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from reprlib import Repr
@@ -35,8 +36,15 @@ def place_and_message(item: Any, origins: list[int], lines: dict[tuple, int]) ->
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = "this key is not known" + _meant(place)
+    elif item["type"] == "missing" and isinstance(place[-1], int):
+        place, message = place[:-1], f"a value is missing, found {SHORT.repr(item.get('input'))}"
     elif item["type"] == "missing":
         message = "this key is missing"
+    elif item["type"] == "tuple_type":
+        message = f"give a list, found {SHORT.repr(item.get('input'))}"
+    elif item["type"] == "too_long":
+        most = item["ctx"]["max_length"]
+        message = f"give {most} values, found {SHORT.repr(item.get('input'))}"
     elif item["type"] == "string_pattern_mismatch":
         wanted = OTHER_NAMES if place[-1] == "name" else f"is not known; {CLUSTERS}"
         found = SHORT.repr(item.get("input"))
@@ -120,5 +128,10 @@ def yaml_fault(error: Exception) -> str:
 
 
 def once(faults: list[str]) -> list[str]:
-    """The same mistakes, each once."""
-    return list(dict.fromkeys(faults))
+    """The same mistakes, each once, in the order of their lines."""
+    return sorted(dict.fromkeys(faults), key=_line)
+
+
+def _line(told: str) -> int:
+    found = re.match(r"line (\d+): ", told)
+    return int(found[1]) if found else 0

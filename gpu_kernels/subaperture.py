@@ -262,6 +262,8 @@ def _refine(matrix, spectra, patches, q_y, q_x):
     values = spectra.reshape(len(spectra), -1)[:, some]
     y, x = q_y.ravel()[some], q_x.ravel()[some]
     single = (np.abs(values) ** 2).sum()
+    if single == 0:  # images without detail, which agree however they are shifted
+        return matrix, 0.0
 
     def agreement(flat):
         shift = flat.reshape(2, 2) @ np.stack([patches.k_row, patches.k_col])

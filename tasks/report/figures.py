@@ -183,7 +183,10 @@ def _facts(
         facts.append(f"Odd: every pixel has the same value, {number(drawn.low)} {unit}".rstrip())
     elif shown:
         full = f"{number(drawn.least, 3)} to {number(drawn.greatest, 3)} {unit}".rstrip()
-        facts.append(f"{shown} percentile; all values {full}")
+        if (drawn.low, drawn.high) == (drawn.least, drawn.greatest):
+            facts.append(f"Shown from the least to the greatest value, {full}")
+        else:
+            facts.append(f"{shown} percentile; all values {full}")
     if 0 < drawn.missing < shape[0] * shape[1]:
         share = 100 * drawn.missing / (shape[0] * shape[1])
         facts.append(f"hatched: {number(drawn.missing)} without value ({number(share, 2)} %)")

@@ -209,7 +209,7 @@ FILES = {
     ),
     "detector_beyond": (
         "h5", counted, {"detectors": [{"name": "far", "inner_mrad": 60, "outer_mrad": 90}]},
-        "'far' from 60 to 90 mrad holds no pixel of the camera, which ends at 50.8 mrad",
+        "'far' from 60 to 90 mrad holds no pixel of the camera, which ends at 50.82 mrad",
     ),
     "region_beyond": (
         "h5", counted, {"regions": [{"name": "r", "window": [0, 9, 0, 8]}]}, "region 'r'.*8 x 8",

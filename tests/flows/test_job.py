@@ -33,7 +33,11 @@ BAD = {
     "step of zero": (GOOD.replace("0.3", "0"), r"line 5: .*0 Å is outside"),
     "step in metres": (GOOD.replace("0.3", "3e-11"), r"line 5: .*outside"),
     "step as text": (GOOD.replace("0.3", "fine"), r"line 5: .*valid number.*'fine'"),
-    "step of three": (GOOD.replace("0.3", "[1, 2, 3]"), r"line 5: .*at most 2 items"),
+    "step of three": (GOOD.replace("0.3", "[1, 2, 3]"), r"line 5: .*give 2 values, found"),
+    "one number of a centre": (
+        entry("center_px: [30]"), r"line 6: .*center_px: a value is missing, found \[30\]",
+    ),
+    "steps as text": (entry("steps: virtual"), r"line 6: .*steps: give a list, found 'virtual'"),
     "step not a number": (GOOD.replace("0.3", ".nan"), r"line 5: .*"),
     "no step": (GOOD.replace("    scan_step_angstrom: 0.3\n", ""), r"scan_step_angstrom missing"),
     "no energy": (GOOD.replace("voltage_kv: 80, ", ""), r"line 4: .*voltage_kv missing"),
@@ -158,7 +162,9 @@ BAD = {
     "dense without a bin": (entry("dense: {crop_px: 64}"), r"line 6: .*dense.bin: this key"),
     "dense bin of zero": (entry("dense: {bin: 0}"), r"line 6: .*found 0"),
     "dense of floats": (entry("dense: {bin: 2, dtype: float32}"), r"line 6: .*'float32'"),
-    "dense crop of three": (entry("dense: {bin: 2, crop_px: [1, 2, 3]}"), r"line 6: .*at most 2"),
+    "dense crop of three": (
+        entry("dense: {bin: 2, crop_px: [1, 2, 3]}"), r"line 6: .*crop_px: give 2 values, found",
+    ),
     "scan bin of zero": (entry("scan_bin: 0"), r"line 6: .*scan_bin: .*found 0"),
     "scan bin of a half": (entry("scan_bin: 1.5"), r"line 6: .*scan_bin: .*found 1.5"),
     "an alias of itself": (
@@ -206,6 +212,21 @@ def test_all_mistakes_are_named_at_once(tmp_path):
     with pytest.raises(JobError) as caught:
         read_job(write(tmp_path, text))
     assert len(caught.value.faults) == 3
+
+
+def test_a_key_with_a_mistake_hides_no_other_dataset_and_the_lines_are_in_order(tmp_path):
+    text = (
+        GOOD.replace("output: out", "output: out\nclusterr: local")
+        + "  - {path: a.h5, name: b, scan_step_angstrom: 0.3, probe: none.npy}\n"
+        + "  - {path: a.h5, name: a, scan_step_angstrom: 0.3}\n"
+        + "  - {path: a.h5, name: d, scan_step_angstrom: -1}\n"
+        + "  - {path: a.h5, name: e}\n"
+    )
+    with pytest.raises(JobError) as caught:
+        read_job(write(tmp_path, text))
+    lines = [int(re.match(r"line (\d+)", one)[1]) for one in caught.value.faults]
+    assert lines == sorted(lines)
+    assert set(lines) == {2, 7, 8, 9, 10}
 
 
 def test_missing_job_file_is_named(tmp_path):
