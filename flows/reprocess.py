@@ -36,8 +36,13 @@ from tasks.ssb import SsbSettings, ssb
 from tasks.step_copies import StepCopies
 from tasks.store import layout
 from tasks.store.events import EventStore, open_store
-from tasks.store.foreign import ForeignFilesError, refuse_foreign
+from tasks.store.foreign import (
+    ForeignFilesError,
+    refuse_foreign,
+    refuse_other_recording,
+)
 from tasks.store.publish import Manifest
+from tasks.store.source import fingerprint
 
 ORDER = (
     "ingest", "disk", "reduce", "calibrate", "probe",
@@ -140,6 +145,9 @@ def _reprocess(
     path = Path(dataset.path)
     if is_remote(dataset.path):
         path = fetch_recording(dataset.path, work / "recording")
+    refuse_other_recording(
+        output / dataset.name, dataset.path, lambda: fingerprint(path, layout.source(work)).sha256
+    )
     add(ingest_recording(path, work, reader_options(dataset), client, "ingest" in force))
     source = source_of(path, work, steps[0][0])
     events = open_store(layout.event_store(work))

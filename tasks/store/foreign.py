@@ -1,6 +1,8 @@
 """What stands where a result is to go, and is none: it is never thrown away."""
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from tasks.store import layout
@@ -45,6 +47,39 @@ def refuse_foreign(folder: Path) -> None:
         raise ForeignFilesError(
             f"{folder} holds {others[0]} and is no result, and a result would take its place; give "
             "the dataset another name, or the job another output."
+        )
+
+
+def refuse_other_recording(folder: Path, path: str, sha256: Callable[[], str]) -> None:
+    """Refuse a place where the result of another recording stands.
+
+    Parameters
+    ----------
+    folder : Path
+        Where a result may stand.
+    path : str
+        Of the recording that is to be milled.
+    sha256 : callable
+        Gives its hash; asked only where the paths differ, for a recording may have been moved.
+
+    Raises
+    ------
+    ForeignFilesError
+        Which names both recordings.
+    """
+    manifest = read_manifest(folder)
+    milled = None if manifest is None else manifest.parameters.get("job", {}).get("path")
+    if milled is None or milled == path:
+        return
+    try:
+        told = json.loads((folder / layout.PROVENANCE).read_text(encoding="utf-8"))
+        same = told["input"]["sha256"] == sha256()
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise ForeignFilesError(
+            f"{folder} holds the result of another recording, {milled}; give one of the two "
+            "another name, or move that result away."
         )
 
 

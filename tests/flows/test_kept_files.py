@@ -124,3 +124,23 @@ def test_ingest_takes_the_place_of_no_other_store(tmp_path):
     assert found.exit_code == 2
     assert "no store of this program" in json.loads(found.stdout)["error"]
     assert everything(tmp_path) == before
+
+
+def test_result_of_another_recording_of_the_same_name_stays(tmp_path):
+    for folder in ("monday", "tuesday", "archive"):
+        (tmp_path / folder).mkdir()
+    counted(tmp_path / "monday" / "scan.h5")
+    counted(tmp_path / "tuesday" / "scan.h5", [[276, 300, 301]] * 64)
+    assert run(tmp_path, [{"path": "monday/scan.h5", **DIRECT}])[0] == 0
+    before = everything(tmp_path / "out" / "scan")
+    code, answer, _ = run(tmp_path, [{"path": "tuesday/scan.h5", **DIRECT}])
+    assert code == 1
+    said = answer["datasets"][0]["reason"]
+    assert f"holds the result of another recording, {tmp_path / 'monday' / 'scan.h5'}" in said
+    assert everything(tmp_path / "out" / "scan") == before
+    # The same one elsewhere, or another at the same place, is what a night is there for.
+    (tmp_path / "monday" / "scan.h5").rename(tmp_path / "archive" / "scan.h5")
+    assert run(tmp_path, [{"path": "archive/scan.h5", **DIRECT}])[0] == 0
+    (tmp_path / "tuesday" / "scan.h5").rename(tmp_path / "archive" / "scan.h5")
+    assert run(tmp_path, [{"path": "archive/scan.h5", **DIRECT}])[0] == 0
+    assert everything(tmp_path / "out" / "scan") != before
