@@ -1,7 +1,8 @@
 """Mirror: a published folder, copied to an object store (S3, GCS, …) so that it is whole there too.
 
 An object store has no rename, so the manifest is what tells: the old one goes first, the new one
-comes last, after every file was read back and compared.
+comes last, after every file was read back and compared. Nothing is taken away but what a copy put
+there.
 """
 
 import hashlib
@@ -17,9 +18,12 @@ from tasks.redact import redacted
 from tasks.store import layout
 from tasks.store.exchange import move_into_place
 from tasks.store.files import hash_file
+from tasks.store.foreign import ForeignFilesError
 from tasks.store.publish import DamagedResultError, Manifest, verify
 
 PIECE = 8 << 20
+COPYING = "copying.json"
+"""Beside a copy that is under way: the names of all that is its own."""
 
 
 def mirror(folder: Path, address: str, read_back: bool = True) -> bool:
@@ -43,6 +47,8 @@ def mirror(folder: Path, address: str, read_back: bool = True) -> bool:
     ------
     DamagedResultError
         If the folder is not whole, or a copy differs from it.
+    ForeignFilesError
+        If something else lies where the copy is to lie.
     OSError
         If the store cannot be reached or refuses.
     """
@@ -89,7 +95,7 @@ def _told_apart(address: str, what: str) -> Iterator[None]:
     """Errors of a store as those that say what failed."""
     try:
         yield
-    except (OSError, DamagedResultError):
+    except (OSError, DamagedResultError, ForeignFilesError):
         raise
     except ImportError as error:
         raise ValueError(f"{address}: {error}; for S3, install phasemill[s3].") from error
@@ -119,13 +125,13 @@ def _mirror(folder: Path, manifest: Manifest, address: str, read_back: bool) -> 
     store, root = fsspec.core.url_to_fs(f"{address.rstrip('/')}/{folder.name}")
     store.invalidate_cache()
     told = f"{root}/{layout.MANIFEST}"
-    if store.exists(told):
-        if store.cat_file(told) == text and (
-            not read_back or mirrored_faults(store, root, manifest) == []
-        ):
-            return False
-        store.rm_file(told)
-    _drop_what_is_no_more(store, root, manifest)
+    if (
+        store.exists(told)
+        and store.cat_file(told) == text
+        and (not read_back or mirrored_faults(store, root, manifest) == [])
+    ):
+        return False
+    _drop_what_is_no_more(store, root, manifest, address)
     for name in manifest.files:
         if _size(store, f"{root}/{name}") != (folder / name).stat().st_size or (
             _sha256(store, f"{root}/{name}") != manifest.files[name]
@@ -137,6 +143,7 @@ def _mirror(folder: Path, manifest: Manifest, address: str, read_back: bool) -> 
             f"{address}: the copy of {folder} differs: {'; '.join(faults[:5])}"
         )
     store.pipe_file(told, text)
+    store.rm_file(f"{root}/{COPYING}")
     return True
 
 
@@ -171,10 +178,32 @@ def read_mirrored(address: str) -> tuple[fsspec.AbstractFileSystem, str, Manifes
         ) from error
 
 
-def _drop_what_is_no_more(store: fsspec.AbstractFileSystem, root: str, manifest: Manifest) -> None:
-    for path in store.find(root):
-        if str(path).removeprefix(root).lstrip("/") not in manifest.files:
-            store.rm_file(path)
+def _drop_what_is_no_more(
+    store: fsspec.AbstractFileSystem, root: str, manifest: Manifest, address: str
+) -> None:
+    """Take away what earlier copies left, and that alone; and the manifest of the last one."""
+    own = _named(store, f"{root}/{layout.MANIFEST}") | _named(store, f"{root}/{COPYING}")
+    found = {str(path).removeprefix(root).lstrip("/") for path in store.find(root)}
+    others = found - manifest.files.keys() - own - {layout.MANIFEST, COPYING}
+    if others and not found & {layout.MANIFEST, COPYING}:
+        raise ForeignFilesError(
+            f"{address}/{root.rpartition('/')[2]} holds {min(others)} and is no copy of a result; "
+            "give the job another mirror, or the dataset another name."
+        )
+    # So that whoever goes on after an interruption knows these for its own.
+    names = sorted(own | manifest.files.keys())
+    store.makedirs(root, exist_ok=True)
+    store.pipe_file(f"{root}/{COPYING}", json.dumps({"files": names}).encode())
+    for name in sorted(found & (own - manifest.files.keys() | {layout.MANIFEST})):
+        store.rm_file(f"{root}/{name}")
+
+
+def _named(store: fsspec.AbstractFileSystem, path: str) -> set[str]:
+    """Names that a manifest, or a list of what is being copied, has; none where it is not whole."""
+    try:
+        return set(json.loads(store.cat_file(path))["files"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _size(store: fsspec.AbstractFileSystem, path: str) -> int | None:

@@ -9,6 +9,7 @@ import pytest
 from tasks.fetch import fetch
 from tasks.mirror import mirror, read_mirrored, restore
 from tasks.store.files import hash_of
+from tasks.store.foreign import ForeignFilesError
 from tasks.store.publish import DamagedResultError, published, verify
 from tests.tasks.s3 import s3_port, s3_server
 
@@ -141,3 +142,36 @@ def test_s3_server_that_was_killed_costs_a_try_and_no_byte(tmp_path, monkeypatch
         copy = fetch("s3://nights/scan.bin", tmp_path / "fetched")
         assert copy.read_bytes() == FILES["a.bin"]
         assert fetch("s3://nights/scan.bin", tmp_path / "fetched") == copy
+
+
+def test_nothing_is_taken_away_that_no_copy_put_there(tmp_path, address):
+    publish(tmp_path / "r")
+    store, root = fsspec.core.url_to_fs(f"{address}/r")
+    store.makedirs(f"{root}/raw", exist_ok=True)
+    store.pipe_file(f"{root}/raw/frames.dat", b"years of work")
+    with pytest.raises(ForeignFilesError, match=r"/r holds raw/frames.dat and is no copy"):
+        mirror(tmp_path / "r", address)
+    assert store.find(root) == [f"{root}/raw/frames.dat"]
+    # Beside a copy it stays as well, when the copy changes.
+    store.rm_file(f"{root}/raw/frames.dat")
+    mirror(tmp_path / "r", address)
+    store.pipe_file(f"{root}/notes.txt", b"thoughts")
+    publish(tmp_path / "r", {"a.bin": b"new"}, version=2)
+    assert mirror(tmp_path / "r", address)
+    names = sorted(path.removeprefix(root).lstrip("/") for path in store.find(root))
+    assert names == ["a.bin", "manifest.json", "notes.txt"]
+
+
+def test_interrupted_copy_of_other_files_is_known_for_ones_own(tmp_path, address, monkeypatch):
+    publish(tmp_path / "r")
+    store, root = fsspec.core.url_to_fs(f"{address}/r")
+    with monkeypatch.context() as broken:
+        broken.setattr("tasks.mirror.mirrored_faults", lambda *_: 1 / 0)
+        with pytest.raises(OSError, match="does not take the copy"):
+            mirror(tmp_path / "r", address)
+    assert not store.exists(f"{root}/manifest.json")
+    assert store.exists(f"{root}/deep/b.bin")
+    publish(tmp_path / "r", {"a.bin": b"new"}, version=2)
+    assert mirror(tmp_path / "r", address)
+    names = sorted(path.removeprefix(root).lstrip("/") for path in store.find(root))
+    assert names == ["a.bin", "manifest.json"]
