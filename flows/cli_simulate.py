@@ -64,6 +64,13 @@ def simulate(
     semiangle_px: Annotated[
         float | None, typer.Option(help="Disk radius [px].", show_default="24")
     ] = None,
+    pixel_points: Annotated[
+        int | None,
+        typer.Option(
+            help="Points along a side of a pixel, over which it integrates.",
+            show_default="1",
+        ),
+    ] = None,
     missing_frames: Annotated[
         int | None, typer.Option(help="Frames that are lost.", show_default="0.05 %")
     ] = None,

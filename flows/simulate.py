@@ -73,8 +73,8 @@ def settings_of(options: Mapping[str, Any]) -> Simulation:
         ``electrons`` (a frame) or ``dose`` [e/Å²], ``aberration`` (texts NAME=VALUE in Å and rad;
         what is not named is zero), ``defocus_angstrom``, ``scan_rotation_deg``, ``flip``,
         ``detector_shape``, ``center_px``, ``semiangle_px``, ``missing_frames``, ``lost_sectors``,
-        ``flyback``, ``seed``. What is None or absent has the demonstration's value; disk and centre
-        then keep their part of the detector. Others are ignored.
+        ``flyback``, ``seed``, ``pixel_points``. What is None or absent has the demonstration's
+        value; disk and centre then keep their part of the detector. Others are ignored.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def settings_of(options: Mapping[str, Any]) -> Simulation:
     changes: dict[str, Any] = {
         name: given[name]
         for name in ("specimen", "scan_shape", "flip", "detector_shape", "lost_sectors", "flyback",
-                     "seed", "electrons")
+                     "seed", "electrons", "pixel_points")
         if name in given
     }  # fmt: skip
     for name, key, factor in (("energy", "voltage_kv", 1e3), ("semiangle", "semiangle_mrad", 1e-3)):

@@ -43,6 +43,9 @@ class ForwardModel:
     """Width of the edge of the bright-field disk [px]; 0 is a hard edge."""
     dtype: type = np.complex64
     """complex64 is good to 1e-6 of the brightest pixel and twice as fast as complex128."""
+    pixel_points: int = 1
+    """Points along each side of a detector pixel, over which its intensity is the mean: a real
+    pixel integrates over its area. 1 takes the pixel for a point in its middle."""
 
     @cached_property
     def grid_shape(self) -> tuple[int, int]:
@@ -121,7 +124,18 @@ class ForwardModel:
         """
         at = (np.asarray(positions, float) - canvas.origin) / self.sampling
         whole = np.floor(at + 0.5).astype(int)
-        waves = self._probes(at - whole)
+        patterns = self._at_point(canvas, whole, at - whole, 0)
+        for point in range(1, self.pixel_points**2):
+            patterns += self._at_point(canvas, whole, at - whole, point)
+        if self.pixel_points > 1:
+            patterns /= self.pixel_points**2
+        return patterns.transpose(0, 2, 1) if self.geometry.flip else patterns
+
+    def _at_point(
+        self, canvas: Canvas, whole: np.ndarray, shifts: np.ndarray, point: int
+    ) -> np.ndarray:
+        """Intensity at one point of each pixel, before the mirror."""
+        waves = self._probes(shifts, point)
         rows, cols = (
             (whole[:, axis, None] - n // 2 + np.arange(n)) % canvas.transmission.shape[axis]
             for axis, n in enumerate(self.grid_shape)
@@ -133,16 +147,15 @@ class ForwardModel:
                 wave *= canvas.transmission[row[:, None], col]
         waves = fft.fft2(waves, overwrite_x=True)
         seen = waves[:, self._window[0], self._window[1]]
-        patterns = seen.real**2 + seen.imag**2
-        return patterns.transpose(0, 2, 1) if self.geometry.flip else patterns
+        return seen.real**2 + seen.imag**2
 
-    def _probes(self, shifts: np.ndarray) -> np.ndarray:
+    def _probes(self, shifts: np.ndarray, point: int) -> np.ndarray:
         """(n, y, x) probes on the middle of the grid plus a part of a pixel each.
 
         The shift is a phase ramp in the aperture. Only its rows and columns are transformed first
         along y, then all along x: a third of the work of two whole transforms.
         """
-        inside, pixels = self._aperture
+        inside, pixels = self._apertures[point]
         size = self.grid_shape
         ramps = [
             np.exp(-2j * np.pi * np.outer(shifts[:, axis] + size[axis] // 2,
@@ -156,11 +169,23 @@ class ForwardModel:
         return fft.ifft(padded, axis=2, overwrite_x=True)
 
     @cached_property
-    def _aperture(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-        """A with Σ|A|² = 1 on its rows and columns of the grid, and which these are."""
+    def _apertures(self) -> list[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+        """A at each point of the pixels: see ``_aperture``."""
+        at = (np.arange(self.pixel_points) + 0.5) / self.pixel_points - 0.5
+        return [self._aperture((float(y), float(x))) for y in at for x in at]
+
+    def _aperture(
+        self, point: tuple[float, float]
+    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """A with Σ|A|² = 1 on its rows and columns of the grid, and which these are.
+
+        The point is (y, x) from the middle of the pixels [px].
+        """
         along = [
-            (np.arange(n) - window.start - middle) * self.geometry.pixel_wavevector
-            for n, window, middle in zip(self.grid_shape, self._window, self._center, strict=True)
+            (np.arange(n) - window.start - middle + off) * self.geometry.pixel_wavevector
+            for n, window, middle, off in zip(
+                self.grid_shape, self._window, self._center, point, strict=True
+            )
         ]
         g = self.geometry
         whole = aperture_function(

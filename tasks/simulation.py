@@ -67,6 +67,8 @@ class Simulation:
     """Whether each row ends with one more frame, taken while the beam flies back to the next."""
     seed: int = 1
     """Decides specimen, noise and what is lost."""
+    pixel_points: int = 1
+    """Points along a side of a detector pixel, over which it integrates; 1 is a point detector."""
 
     def __post_init__(self) -> None:
         faults = [text for wrong, text in self._faults() if wrong]
@@ -99,6 +101,10 @@ class Simulation:
             (f"{self.lost_sectors} lost sectors for {rows * cols} positions"),
         )
         yield self.seed < 0, f"seed {self.seed} must not be negative"
+        yield (
+            not 1 <= self.pixel_points <= 16,
+            f"{self.pixel_points} points along a side of a detector pixel; there can be 1 to 16",
+        )
         away = [max(-c, c - n + 1) for c, n in zip(self.center, self.detector_shape, strict=True)]
         yield (
             max(away) > 0,
@@ -134,7 +140,9 @@ class Simulation:
     @property
     def forward_model(self) -> ForwardModel:
         """What turns a specimen into patterns."""
-        return ForwardModel(self.geometry, self.aberrations, self.detector_shape)
+        return ForwardModel(
+            self.geometry, self.aberrations, self.detector_shape, pixel_points=self.pixel_points
+        )
 
     @property
     def dose(self) -> float:
@@ -156,8 +164,14 @@ def small_simulation(**changes: Any) -> Simulation:
 
 
 def as_json(settings: Simulation) -> dict[str, Any]:
-    """Settings as JSON values; ``from_json`` is its inverse."""
-    return asdict(settings)
+    """Settings as JSON values; ``from_json`` is its inverse.
+
+    A detector of points is not named: files of it are to the byte what they always were.
+    """
+    values = asdict(settings)
+    if settings.pixel_points == 1:
+        del values["pixel_points"]
+    return values
 
 
 def from_json(values: dict[str, Any]) -> Simulation:

@@ -45,13 +45,14 @@ def test_every_option_reaches_its_setting_in_its_unit():
         "semiangle_mrad": 10.0, "dose": 400.0, "aberration": ["C10=30,C12=5", "phi12=0.2"],
         "scan_rotation_deg": 90.0, "flip": True, "detector_shape": (64, 72),
         "center_px": (31.0, 36.5), "semiangle_px": 12.0, "missing_frames": 3, "lost_sectors": 2,
-        "flyback": True, "seed": 7,
+        "flyback": True, "seed": 7, "pixel_points": 3,
     })  # fmt: skip
     assert made == Simulation(
         specimen="gold", scan_shape=(10, 20), scan_step=(0.5, 0.5), energy=300e3, semiangle=0.010,
         electrons=100.0, aberrations=Aberrations(C10=30.0, C12=5.0, phi12=0.2),
         rotation=radians(90), flip=True, detector_shape=(64, 72), center=(31.0, 36.5), radius=12.0,
         missing_fraction=3 / 200, lost_sectors=2, flyback=True, seed=7,
+        pixel_points=3,
     )  # fmt: skip
 
 

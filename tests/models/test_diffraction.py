@@ -75,6 +75,34 @@ def test_empty_specimen_shows_the_aperture_around_the_centre(rotation, flip):
 
 
 @pytest.mark.parametrize(("rotation", "flip"), WAYS)
+def test_pixels_that_integrate_are_the_mean_of_detectors_a_part_of_a_pixel_apart(rotation, flip):
+    forward, where = model(rotation, flip), [[0.3, 0.2], [1.9, -0.7]]
+    row, col = 16.1, 20.1  # so that all of them have one grid
+    forward = replace(forward, geometry=replace(forward.geometry, center=(row, col)))
+    steps = lattice_frequency(forward, (3, 1))
+    canvas = grating_canvas(forward, lambda r: 0.3 * np.cos(2 * pi * r @ steps))
+    apart = [
+        replace(forward, geometry=replace(forward.geometry, center=(row + y, col + x)))
+        for y in (-0.25, 0.25) for x in (-0.25, 0.25)
+    ]  # fmt: skip
+    assert {one.grid_shape for one in apart} == {forward.grid_shape}
+    expected = np.mean([one.patterns(canvas, where) for one in apart], axis=0)
+    found = replace(forward, pixel_points=2).patterns(canvas, where)
+    np.testing.assert_allclose(found, expected, atol=1e-13)
+    assert np.abs(found - forward.patterns(canvas, where)).max() > 1e-4
+
+
+@pytest.mark.parametrize(("rotation", "flip"), WAYS)
+def test_pixel_on_the_rim_that_integrates_holds_the_part_that_is_covered(rotation, flip):
+    forward = model(rotation, flip, pixel_points=8)
+    (pattern,) = forward.patterns(grating_canvas(forward, lambda r: 0 * r[..., 0]), [[0.0, 0.0]])
+    fine = (np.arange(400) + 0.5) / 400 - 0.5
+    for row, col in ((16, 28), (22, 24), (10, 16), (16, 20)):
+        inside = np.hypot(row - 16.3 + fine[:, None], col - 20.6 + fine) < 7.3
+        assert pattern[row, col] * pi * 7.3**2 == pytest.approx(inside.mean(), abs=0.06)
+
+
+@pytest.mark.parametrize(("rotation", "flip"), WAYS)
 @pytest.mark.parametrize("steps", [(3, 1), (-2, 6)])
 def test_weak_grating_gives_the_interference_of_its_two_sidebands(rotation, flip, steps):
     forward, size = model(rotation, flip), 1e-3

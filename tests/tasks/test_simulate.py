@@ -237,6 +237,7 @@ def test_all_wrong_settings_are_named_at_once_with_their_values():
     [
         {"scan_shape": (0, 5)}, {"electrons": -1.0}, {"electrons": float("nan")},
         {"energy": 0.0}, {"detector_shape": (0, 8)}, {"lost_sectors": 1000}, {"semiangle": -0.01},
+        {"pixel_points": 0},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_simulated_are_refused(changes):
@@ -247,3 +248,17 @@ def test_settings_that_cannot_be_simulated_are_refused(changes):
 def test_settings_come_back_from_json():
     settings = small_simulation(flip=True, aberrations=Aberrations(C10=3.0, C34=2.0, phi34=0.1))
     assert from_json(json.loads(json.dumps(as_json(settings)))) == settings
+    wide = replace(settings, pixel_points=3)
+    assert from_json(json.loads(json.dumps(as_json(wide)))) == wide
+    assert "pixel_points" not in as_json(settings)
+
+
+def test_detector_that_integrates_puts_electrons_on_the_rim_of_the_disk():
+    points, wide = (
+        dense(small_simulation(pixel_points=n, electrons=2000.0)).sum(axis=(0, 1)) for n in (1, 4)
+    )
+    rows, cols = np.indices(points.shape)
+    away = np.hypot(rows - 15.2, cols - 16.1)
+    assert wide[away < 6].mean() == pytest.approx(points[away < 6].mean(), rel=0.01)
+    outer = (away > 8.5) & (away < 8.9)
+    assert wide[outer].mean() > 1.05 * points[outer].mean()
