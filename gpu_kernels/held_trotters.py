@@ -14,9 +14,10 @@ from functools import cached_property
 import numpy as np
 import scipy.fft
 
-from gpu_kernels.backend import Array, on_gpu, to_host
+from gpu_kernels.backend import Array, as_library, on_gpu, to_device, to_host
+from gpu_kernels.bin_transfer import BinTransfer, limited
 from gpu_kernels.chi import chi_turns
-from gpu_kernels.fourier import scan_frequencies
+from gpu_kernels.fourier import libraries, scan_frequencies
 from gpu_kernels.hold_spectrum import HANN, Collector
 from gpu_kernels.kept_phase import KeptPhase
 from gpu_kernels.ssb import sums_of_parts
@@ -136,6 +137,7 @@ class HeldTrotters:
         estimate: Estimate = "both",
         wiener: bool = False,
         threads: int = 1,
+        bin_width: float = 0.0,
     ) -> HeldPhase:
         """Phase for an aperture, a rotation and aberrations.
 
@@ -152,6 +154,8 @@ class HeldTrotters:
             Weigh each ring of frequencies by the signal in it.
         threads : int
             On the CPU.
+        bin_width : float
+            Side of a pixel, whose damping is undone [1/Å]; 0 for a point.
 
         Returns
         -------
@@ -164,16 +168,17 @@ class HeldTrotters:
             If no pixel is inside the aperture, or the estimate is unknown.
         """
         inside, intensity = self._disk(k_y, k_x, geometry)
+        bins = BinTransfer.of(k_y, k_x, geometry, bin_width) if bin_width > 0 else None
         if on_gpu(self.parts) and estimate == "both" and not wiener:
-            image = to_host(self._kept(k_y, k_x, geometry, intensity))
-            positions = self.scan_shape[0] * self.scan_shape[1]
-            spectrum = to_host(self._kept.spectrum) * positions
-            return HeldPhase(image.astype(np.float32), spectrum.astype(np.complex64))
+            return self._at_once(k_y, k_x, geometry, intensity, bins)
         q_y, q_x = scan_frequencies(self.scan_shape, self.scan_step)
         fields = sums_of_parts(
             self.parts, k_y, k_x, q_y[self.rows], geometry, self.scale, estimate == "wpo", threads
         )
         found, weight = phase_spectrum(fields, intensity, estimate)
+        if bins is not None:
+            divisor = limited(bins.at(q_y[self.rows], q_x[: self.columns], estimate))
+            found, weight = found / divisor, weight * abs(divisor) ** 2
         if wiener:
             electrons = self.mean[inside].mean() * self.scan_shape[0] * self.scan_shape[1]
             noise = noise_of_sums(
@@ -185,6 +190,26 @@ class HeldTrotters:
         spectrum[self.rows, : self.columns] = found
         image = scipy.fft.irfft2(spectrum, s=self.scan_shape, workers=threads)
         return HeldPhase(image, spectrum)
+
+    def _at_once(
+        self,
+        k_y: np.ndarray,
+        k_x: np.ndarray,
+        geometry: SsbGeometry,
+        intensity: float,
+        bins: BinTransfer | None,
+    ) -> HeldPhase:
+        """Phase from both sidebands on a device, by what is recorded there."""
+        image = self._kept(k_y, k_x, geometry, intensity)
+        spectrum = as_library(self._kept.spectrum)
+        if bins is not None:
+            q_y, q_x = map(to_device, scan_frequencies(self.scan_shape, self.scan_step))
+            spectrum = spectrum / limited(bins.at(q_y, q_x))
+            _, fft = libraries(spectrum)
+            image = fft.irfft2(spectrum, s=self.scan_shape, norm="forward")
+        positions = self.scan_shape[0] * self.scan_shape[1]
+        spectrum = to_host(spectrum) * positions
+        return HeldPhase(to_host(image).astype(np.float32), spectrum.astype(np.complex64))
 
     def strongest(self, count: int, band: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
         """Strongest spatial frequencies of the scan.

@@ -5,7 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from gpu_kernels.backend import Array, as_library, on_gpu
+from gpu_kernels.backend import Array, as_library, on_gpu, to_device
+from gpu_kernels.bin_transfer import BinTransfer, limited
 from gpu_kernels.fourier import libraries
 from gpu_kernels.ssb import SsbSums
 from gpu_kernels.ssb_finish_gpu import LEAST, common_spectrum_gpu, phase_spectrum_gpu
@@ -31,7 +32,8 @@ class SsbImages:
     spectrum: Array
     """(scan_y, scan_x // 2 + 1) complex: Φ(Q) that the phase is the transform of."""
     weight: Array
-    """(scan_y, scan_x // 2 + 1): Σ|Γ|² behind each Φ(Q); its noise is 1/weight."""
+    """(scan_y, scan_x // 2 + 1): Σ|Γ|² behind each Φ(Q), times |T|² of bins; its noise is
+    1/weight."""
 
 
 def ssb_finish(
@@ -39,6 +41,7 @@ def ssb_finish(
     disk_intensity: float | Array,
     geometry: SsbGeometry,
     estimate: Estimate = "both",
+    bins: BinTransfer | None = None,
 ) -> SsbImages:
     """Turn the sums of all pixels into phase and amplitude.
 
@@ -60,6 +63,9 @@ def ssb_finish(
         = G*(k, Q), the left sideband of the other half plane is the right one of this: over the
         whole plane left and right would be one and the same estimate. Over the half plane they are
         two, from different pixels and with independent noise.
+    bins : BinTransfer, optional
+        What the width of the detector's bins leaves of each frequency, to be undone; pixels are
+        points when absent.
 
     Returns
     -------
@@ -76,9 +82,15 @@ def ssb_finish(
         _refuse_empty_disk(disk_intensity)
     spectrum, weight = phase_spectrum(sums.fields, disk_intensity, estimate)
     spectrum, weight, common = (
-        padded(as_library(half), geometry)
+        as_library(half)
         for half in (spectrum, weight, common_spectrum(sums.fields, disk_intensity))
     )
+    if bins is not None:
+        q_y, q_x = (to_device(one) if there else one for one in geometry.frequencies())
+        divisor = limited(bins.at(q_y, q_x, estimate))
+        spectrum, weight = spectrum / divisor, weight * abs(divisor) ** 2
+        common = common / limited(bins.at(q_y, q_x, "common"))
+    spectrum, weight, common = (padded(half, geometry) for half in (spectrum, weight, common))
     _, fft = libraries(spectrum)
     found = SsbImages(
         phase=fft.irfft2(spectrum, s=geometry.scan_shape),

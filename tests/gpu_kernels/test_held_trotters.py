@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.simulated_scan import mos2_phase, simulate
 from gpu_kernels.backend import to_host
+from gpu_kernels.bin_transfer import BinTransfer
 from gpu_kernels.fourier import parts_of, scan_spectrum
 from gpu_kernels.held_trotters import HeldTrotters
 from gpu_kernels.hold_spectrum import add_faded_power, to_integers
@@ -42,11 +43,12 @@ def held_of(scan, integers=True, dose=1.0, reach=2.2):
     return held, *GEOMETRY.wavevectors(scan.rows, scan.cols)
 
 
-def straight(scan, estimate, geometry):
+def straight(scan, estimate, geometry, bin_width=0.0):
     k_y, k_x = GEOMETRY.wavevectors(scan.rows, scan.cols)
     inside = np.hypot(k_y, k_x) < geometry.aperture
     sums = ssb_partial(scan.dense, k_y, k_x, geometry, np.float64)
-    return ssb_finish(sums, scan.dense[inside].mean(), geometry, estimate), sums
+    bins = BinTransfer.of(k_y, k_x, geometry, bin_width) if bin_width else None
+    return ssb_finish(sums, scan.dense[inside].mean(), geometry, estimate, bins), sums
 
 
 def relative(found, truth):
@@ -67,6 +69,16 @@ def test_every_lens_gives_the_phase_that_the_counts_give(scan, estimate, integer
         assert found.dtype == np.float32
         # A milliradian of phase is 1e-3 of the counts, which single precision holds to 6e-8.
         assert relative(found, expected) < 3e-4
+
+
+@pytest.mark.parametrize("estimate", ["both", "left", "right", "wpo"])
+def test_width_of_bins_is_undone_as_in_the_whole_chain(scan, estimate):
+    held, k_y, k_x = held_of(scan)
+    width, one = 1.5 * GEOMETRY.pixel_wavevector, lens(Aberrations(C10=150, C12=40, phi12=0.3))
+    found = held.phase(k_y, k_x, one, estimate, bin_width=width).image
+    expected = straight(scan, estimate, one, width)[0].phase
+    assert relative(found, expected) < 1e-3  # what is lifted lifts the rounding of integers
+    assert relative(found, straight(scan, estimate, one)[0].phase) > 0.05
 
 
 def test_integers_round_less_than_a_photon_would(scan):
@@ -191,8 +203,10 @@ def test_held_on_the_device_as_on_the_host(scan, hardware_twin):
     k = GEOMETRY.wavevectors(scan.rows, scan.cols)
     here = HeldTrotters.of([scan.dense], pixels, SCAN, STEP, highest)
     there = HeldTrotters.of([hardware_twin(scan.dense)], pixels, SCAN, STEP, highest)
-    found, expected = (one.phase(*k, lens()).image for one in (there, here))
-    assert relative(found, expected) < 1e-4
+    for width in (0.0, GEOMETRY.pixel_wavevector):
+        found, expected = (one.phase(*k, lens(), bin_width=width) for one in (there, here))
+        assert relative(found.image, expected.image) < 1e-4
+        assert relative(found.spectrum, expected.spectrum) < 1e-4
     at = here.strongest(9, (0.1, 1.0))
     np.testing.assert_allclose(
         there.trotters(*at, *k, lens()).after, here.trotters(*at, *k, lens()).after, atol=1e-3
