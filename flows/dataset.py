@@ -142,7 +142,8 @@ class Dataset(Options):
     dense: DenseOptions | None = Field(default=None, examples=[{"bin": 4, "dtype": "uint8"}])
     """Write a dense 4D array for other programs, `dense.zarr`."""
     disk_bins: int = Field(default=24, ge=8, le=256, examples=[32])
-    """Binned detector pixels across the bright-field disk, for calibration and SSB."""
+    """Binned detector pixels across the bright-field disk, for calibration and SSB. A lens far from
+    focus wants more; the report says when."""
     dpc: DpcOptions = Field(default=DpcOptions(), examples=[{"high_pass": 0.001}])
     """How the beam's deflection is integrated."""
     ssb: SsbOptions = Field(default=SsbOptions(), examples=[{"sidebands": "left"}])

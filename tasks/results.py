@@ -24,6 +24,7 @@ from tasks.reduce import ReduceSettings
 from tasks.reduced import angles, link_radial, publish_dense, reduced_variables
 from tasks.report.images import write_images
 from tasks.report.page import open_results, write_report
+from tasks.ssb_bins import ssb_flags
 from tasks.store import layout
 from tasks.store.datasets import consolidate, write_zarr
 from tasks.store.events import EventStore, open_store, read_array
@@ -294,6 +295,8 @@ def gather(
     for manifest, _ in steps:
         if manifest.step == "disk":
             flags += manifest.summary.get("flags", [])
+        if manifest.step == "ssb":
+            flags += ssb_flags(manifest)
         if manifest.step == "epie":
             iterative = iterative.merge(epie_variables(work, manifest))
             flags += epie_flags(manifest)

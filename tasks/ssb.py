@@ -9,6 +9,7 @@ import numpy as np
 from distributed import Client
 
 from gpu_kernels.backend import Array, as_library, beside
+from gpu_kernels.bin_transfer import BinTransfer
 from gpu_kernels.fourier import libraries
 from gpu_kernels.inpaint import Filler
 from gpu_kernels.joined_edges import join_edges, joined_shape
@@ -20,13 +21,14 @@ from tasks.calibrate import Calibrated, open_calibrated
 from tasks.dense_blocks import PIXELS_PER_BLOCK, DenseBlocks
 from tasks.device import COUNTS_AT_ONCE, blocks_on_device
 from tasks.reduce import ReduceSettings, window_wavevectors
+from tasks.ssb_bins import bins_facts
 from tasks.store import layout
 from tasks.store.events import write_array
 from tasks.store.publish import Manifest, published
 from tasks.store.zarr_json import write_group
 from tasks.units import run_units
 
-VERSION = 3
+VERSION = 4
 PARTS = 8
 """Partial sums of the transform: fixed, so that the result does not depend on the workers."""
 
@@ -144,9 +146,13 @@ def _images(
     positions = geometry.scan_shape[0] * geometry.scan_shape[1]
     intensity = sums.electrons / pixels / positions
     noise = noise_of_sums(sums.noise, sums.noise_count, positions * intensity, intensity)
+    width = reduced.bin * calibrated.geometry.pixel_wavevector
+    bins = BinTransfer.of(
+        *calibrated.geometry.wavevectors(*window_wavevectors(reduced)), geometry, width
+    )
     images: dict[str, np.ndarray] = {}
     for name, estimate in (("ssb", settings.sidebands), ("wpo", "wpo")):
-        found = ssb_finish(sums, intensity, geometry, estimate)  # type: ignore[arg-type]
+        found = ssb_finish(sums, intensity, geometry, estimate, bins)  # type: ignore[arg-type]
         if name == "ssb" or not settings.wiener:
             # Unweighted, the full estimate drowns in the few frequencies that it hardly sees.
             images[f"{name}_phase"] = found.phase
@@ -160,4 +166,5 @@ def _images(
             weighted = ring_wiener(found.spectrum, found.weight, noise, q, width)
             images[f"{name}_wiener_phase"] = image_of(weighted, geometry.scan_shape)
     facts = {"disk_pixels": pixels, "electrons_per_disk_pixel": intensity, "noise": noise}
+    facts["bins"] = bins_facts(reduced, calibrated.geometry, geometry)
     return {name: image[:rows, :cols] for name, image in images.items()}, facts

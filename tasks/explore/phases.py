@@ -48,7 +48,8 @@ def phase(held: Held, trial: Trial, estimate: Estimate, wiener: bool) -> HeldPha
         If the trial's disk holds no pixel or no electron.
     """
     k_y, k_x = trial.geometry.wavevectors(held.rows, held.cols)
-    return held.spectrum.phase(k_y, k_x, _terms(held, trial), estimate, wiener, THREADS)
+    width = held.bin * trial.geometry.pixel_wavevector
+    return held.spectrum.phase(k_y, k_x, _terms(held, trial), estimate, wiener, THREADS, width)
 
 
 def strongest(held: Held) -> tuple[np.ndarray, np.ndarray]:
