@@ -25,11 +25,17 @@ from gpu_kernels.ssb_geometry import SsbGeometry
 
 LEAST_TRANSFER = 0.3
 """Below, a frequency is lifted no further. Its noise would grow more than 3.3 times; each per cent
-by which C10 is wrong would change the phase's scale by four and more; and the sinc's first zero,
+by which C10 is wrong would change the phase's scale by nearly four; and the sinc's first zero,
 where contrast turns over, is near: the lobes beyond it reach no more than 0.22."""
+NARROWEST = 2.0
+"""Bins that |Q| is to span for its own transfer; a smaller one has that of this size. So narrow a
+sideband lies on the rim all along, and its transfer hangs on how sharp the disk's edge is to a part
+of a bin, which nobody has measured: lifted by it, real recordings drown in clouds."""
 RADII, ANGLES, POWER = 20, 16, 1.5
 """Of the table: |Q| from 0 to 2 k0, closer together where few bins are in a sideband; and
 directions of the half plane."""
+FREQUENCIES_AT_ONCE = 2**20
+"""That are read from the table together: each takes some hundred bytes meanwhile."""
 POINTS = 5
 """Along the sides of a bin that a rim cuts."""
 PARTS = {"both": [0, 1], "right": [0], "left": [1], "wpo": [0, 1, 2], "common": [3]}
@@ -43,6 +49,8 @@ class BinTransfer:
 
     aperture: float
     """k0 [1/Å]."""
+    smallest: float
+    """Smaller |Q| have the transfer of this one, ``NARROWEST`` bins [1/Å]."""
     overlap: np.ndarray
     """(4, RADII + 1, ANGLES + 1) complex128: Σ Γ*⟨Γ⟩ over ⟨|A|²⟩; see ``PARTS``."""
     weight: np.ndarray
@@ -82,7 +90,10 @@ class BinTransfer:
         )  # fmt: skip
         weight[3] = weight[0] + weight[1]
         shape = (4, *q_y.shape)
-        return cls(geometry.aperture, overlap.reshape(shape) / covered, weight.reshape(shape))
+        return cls(
+            geometry.aperture, NARROWEST * width, overlap.reshape(shape) / covered,
+            weight.reshape(shape),
+        )  # fmt: skip
 
     def at(self, q_y: Array, q_x: Array, estimate: str = "both") -> Array:
         """Transfer of an estimate.
@@ -100,19 +111,30 @@ class BinTransfer:
         (rows, columns) complex128
             1 where nothing is known; it lives where ``q_y`` lives.
         """
-        y, x = as_library(q_y)[:, None], as_library(q_x)
+        y, x = as_library(q_y), as_library(q_x)
         xp, _ = libraries(y)
-        ring = RADII * xp.minimum(xp.hypot(y, x) / (2 * self.aperture), 1) ** (1 / POWER)
+        sums = xp.asarray(self._summed(estimate))
+        rows = max(1, FREQUENCIES_AT_ONCE // max(1, x.size))
+        parts = [
+            self._between(sums, y[first : first + rows, None], x)
+            for first in range(0, y.size, rows)
+        ]
+        return beside(xp.concatenate(parts), q_y)
+
+    def _between(self, sums: Array, y: Array, x: Array) -> Array:
+        """Transfer between the nodes of a table of both sums, for some rows."""
+        xp, _ = libraries(y)
+        size = xp.maximum(xp.hypot(y, x), self.smallest)
+        ring = RADII * xp.minimum(size / (2 * self.aperture), 1) ** (1 / POWER)
         turn = ANGLES * (xp.arctan2(y, x) / pi + 0.5)
         low = xp.minimum(ring.astype(xp.int64), RADII - 1)
         left = xp.clip(turn.astype(xp.int64), 0, ANGLES - 1)
         ring, turn = ring - low, turn - left
-        sums = xp.asarray(self._summed(estimate))
         # Nodes of both sums are weighed before they are divided: one without bins counts nothing.
         found = (1 - ring) * ((1 - turn) * sums[:, low, left] + turn * sums[:, low, left + 1])
         found += ring * ((1 - turn) * sums[:, low + 1, left] + turn * sums[:, low + 1, left + 1])
         known = found[1].real > 0
-        return beside(xp.where(known, found[0] / xp.where(known, found[1].real, 1), 1), q_y)
+        return xp.where(known, found[0] / xp.where(known, found[1].real, 1), 1)
 
     def _summed(self, estimate: str) -> np.ndarray:
         parts = PARTS[estimate]

@@ -85,7 +85,7 @@ def test_report_says_which_bins_would_damp_less(milled):
         (flag,) = [one for one in results.attrs["quality"] if one["flag"] == "bins"]
     assert flag["level"] == "ok"
     assert "bins of 2 px" in flag["text"]
-    assert "disk_bins: 44 would" in flag["text"]
+    assert "disk_bins: 44, the detector's own pixels, would" in flag["text"]
 
 
 def test_explorer_shows_the_scale_of_the_specimen_too(milled, recorded):

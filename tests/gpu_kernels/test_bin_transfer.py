@@ -155,6 +155,17 @@ def test_opposite_frequencies_have_conjugate_transfers():
     np.testing.assert_allclose(up, down.conj(), atol=1e-12)
 
 
+def test_frequencies_narrower_than_two_bins_are_lifted_as_those_of_two():
+    k_y, k_x = disk()
+    found = BinTransfer.of(k_y, k_x, lens(LENSES["coma"]), WIDTH)
+    edge, narrow, wide = (
+        found.at(np.array([bins * WIDTH * 0.6]), np.array([bins * WIDTH * 0.8]))[0, 0]
+        for bins in (2.0, 0.3, 3.0)
+    )
+    assert narrow == pytest.approx(edge, rel=1e-12)
+    assert abs(wide - edge) > 0.01
+
+
 def test_nothing_is_lifted_beyond_the_limit_and_contrast_that_turned_over_is_turned_back():
     transfer = np.array([[0.9, LEAST_TRANSFER, 0.1, -0.15j, -0.2, 0.0]], complex)
     np.testing.assert_allclose(limited(transfer), [[0.9, 0.3, 0.3, -0.3j, -0.3, 0.3]])
