@@ -50,7 +50,7 @@ def over_floored_rings(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         frequency=np.arange(count) / size,
         index=index,
     )
-    common, one, two = ring_sums(np.fft.rfft2(first), np.fft.rfft2(second), rings, size)
+    common, one, two, _ = ring_sums(np.fft.rfft2(first), np.fft.rfft2(second), rings, size)
     return common / np.sqrt(one * two)
 
 

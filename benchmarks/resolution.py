@@ -27,6 +27,7 @@ from flows.overnight import run_night
 from gpu_kernels.dpc import deflection, integrate
 from gpu_kernels.frc import fourier_ring_correlation, resolution
 from models.specimens import SPECIMENS
+from tasks.compared import HalfImage, band_limit
 from tasks.detectors import standard_annuli
 from tasks.simulate import simulate, specimen_of, truth_path
 from tasks.simulation import Simulation, small_simulation
@@ -108,13 +109,17 @@ def judge(scan: Simulation, folder: Path) -> list[Row]:
         if name == "epie_phase":
             image, expected = results.epie_object.values, transmission(scan, results)
             pixel = float(results.y_obj[1] - results.y_obj[0])
+            own = HalfImage(str(name), "epie", image.astype(complex), (pixel, pixel))
             against = fourier_ring_correlation(
-                image.astype(complex), expected, (pixel, pixel), register=True
-            )
+                own.values, expected, own.pixel, register=True,
+                band_limit=band_limit(own, scan.geometry),
+            )  # fmt: skip
         else:
             expected = clean.get(str(name), truth)
             image = results[name].values.astype(float)
-            against = fourier_ring_correlation(image, expected, scan.scan_step, band_limit=band)
+            against = fourier_ring_correlation(
+                image, expected, scan.scan_step, even=True, band_limit=band
+            )
         known, told = resolution(against, "0.5"), curve.attrs
         length = told["resolution_angstrom"] or float("inf")
         ends = [float("inf") if end is None else end for end in told["spread_angstrom"]["0.143"]]

@@ -3,6 +3,13 @@
 FRC(q) = Re Σ F₁F₂* / √(Σ|F₁|² Σ|F₂|²) over the frequencies of a ring (Saxton and Baumeister,
 J. Microsc. 127 (1982) 127; van Heel, Ultramicroscopy 21 (1987) 95). Between images made from two
 halves of the electrons it measures signal against noise and needs no reference.
+
+Spread of noise: given the powers, independent noise has products z = F₁F₂* of random phase. Their
+sum over a ring is that of y(q) = (z(q) + z*(−q))/2, and its variance Σ|y|², for y(q) and y(−q) are
+conjugates; a window ties neighbours together and multiplies it by Σ|R|²/N (``shared_noise``). Of
+real images |y|² is |F₁|²|F₂|², of complex ones half of that where real and imaginary part are
+equally noisy, and all of it where noise is of the phase alone. Only where the ring is white is
+Σ|F₁|²|F₂|² that of the mean powers; few strong frequencies are few throws of the dice.
 """
 
 from collections.abc import Sequence
@@ -10,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from gpu_kernels.backend import Array, as_library, beside
 from gpu_kernels.fourier import libraries
@@ -36,21 +43,27 @@ class FrcCurve:
     pixels: np.ndarray
     """(rings,) int64: frequencies in each ring."""
     shared: np.ndarray
-    """(rings, 3) float64: variance of the sum of a ring's products for unit noise, and covariance
-    with the sums of the next two rings."""
+    """(rings, 3) float64: variance of the sum of a ring's products for white noise of unit power,
+    and covariance with the sums of the next two rings."""
+    unevenness: np.ndarray
+    """(rings,) float64: how many times that variance the images' own products have: 1 for white
+    noise, 2 for that of a complex image's phase alone, more where few frequencies hold a ring's
+    power."""
     shift: tuple[float, float] = (0.0, 0.0)
     """(row, column) by which the second image was moved back [px]."""
     splits: int = 1
     """Partings of the same electrons into halves that the correlation is the mean of."""
+    even: bool = False
+    """Whether noise is known to be spread evenly over a ring, and ``unevenness`` not measured."""
 
     @property
     def sigma(self) -> np.ndarray:
         """(rings,) float64: standard deviation that noise without signal has in each ring."""
-        return np.sqrt(self.shared[:, 0] * self._left) / self.pixels
+        return np.sqrt(self.shared[:, 0] * self.unevenness * self._left) / self.pixels
 
     @property
     def independent(self) -> np.ndarray:
-        """(rings,) float64: independent products in each ring of one pair of images."""
+        """(rings,) float64: independent products in each ring of white images."""
         return self.pixels**2 / self.shared[:, 0]
 
     @property
@@ -91,14 +104,17 @@ class FrcCurve:
             summed > 0, summed, 1
         )
         # The variance of a sum over three rings: theirs, and twice what each two of them share.
-        one, two, three = self.shared.T
+        uneven = self.unevenness
+        one = self.shared[:, 0] * uneven
+        two = self.shared[:-1, 1] * np.sqrt(uneven[:-1] * uneven[1:])
+        three = self.shared[:-2, 2] * np.sqrt(uneven[:-2] * uneven[2:])
         both = known[:-1] & known[1:]
         outer = known[:-2] & known[2:]
         variance = _over_three(np.where(known, one, 0))
         pairs = np.zeros_like(variance)
-        pairs[:-1] += np.where(both, two[:-1], 0)
-        pairs[1:] += np.where(both, two[:-1], 0)
-        pairs[1:-1] += np.where(outer, three[:-2], 0)
+        pairs[:-1] += np.where(both, two, 0)
+        pairs[1:] += np.where(both, two, 0)
+        pairs[1:-1] += np.where(outer, three, 0)
         sigma = np.sqrt(self._left * (variance + 2 * pairs)) / np.where(summed > 0, summed, 1)
         return np.where(known, value, np.nan), np.where(known, sigma, np.nan)
 
@@ -136,6 +152,7 @@ def fourier_ring_correlation(
     window: str = "hann",
     register: bool = False,
     flatten: bool = True,
+    even: bool = False,
     band_limit: float = np.inf,
 ) -> FrcCurve:
     """Compare two images of one object, ring by ring.
@@ -154,6 +171,10 @@ def fourier_ring_correlation(
     flatten : bool
         First remove mean and linear ramp: from real images the plane that fits each, from complex
         ones the ramp of the phase.
+    even : bool
+        Noise is known to be spread evenly over a ring, as it is in images that are linear in the
+        counts. Few strong frequencies are then the signal of a lattice; else they may be noise, and
+        the spread of noise is taken from the ring's own powers. Of complex images: that of phases.
     band_limit : float
         Frequency beyond which the images can hold nothing [1/length of a pixel].
 
@@ -187,17 +208,20 @@ def fourier_ring_correlation(
     transform = fft.rfft2 if real else fft.fft2
     rings = rings_of(shape, pixel, half_plane=real)
     spectra = [beside(transform(image * weight), like) for image in images]
-    common, *powers = ring_sums(spectra[0], spectra[1], rings, shape[1])
+    common, *powers, squares = ring_sums(spectra[0], spectra[1], rings, shape[1])
     floors = [EMPTY * (power[1:] / rings.pixels[1:]).max() for power in powers]
     empty = rings.frequency > band_limit
     for power, floor in zip(powers, floors, strict=True):
         empty |= ~(power / rings.pixels > floor)
     strength = np.sqrt(powers[0] * powers[1])
-    correlation = np.where(empty, np.nan, common / np.where(strength > 0, strength, 1))
+    strength = np.where(strength > 0, strength, 1)
+    correlation = np.where(empty, np.nan, common / strength)
     shared = shared_noise(shape, (float(pixel[0]), float(pixel[1])), window == "hann")
     # Of a complex image every frequency is a measurement of its own, of a real one every second.
+    alone = 1.0 if real else 2.0
+    unevenness = np.where(empty | even, alone, alone * rings.pixels * squares / strength**2)
     return FrcCurve(
-        rings.frequency, correlation, rings.pixels, shared * (1.0 if real else 0.5), shift
+        rings.frequency, correlation, rings.pixels, shared / alone, unevenness, shift, even=even
     )
 
 
@@ -215,7 +239,8 @@ def mean_curve(curves: Sequence[FrcCurve]) -> FrcCurve:
         Their mean, which many partings bring to 1/√2 of the spread of one; NaN where one is.
     """
     mean = np.mean([curve.correlation for curve in curves], axis=0)
-    return replace(curves[0], correlation=mean, splits=len(curves))
+    uneven = np.mean([curve.unevenness for curve in curves], axis=0)
+    return replace(curves[0], correlation=mean, unevenness=uneven, splits=len(curves))
 
 
 def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
@@ -224,8 +249,9 @@ def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
     The first stretch of rings above the threshold counts if noise alone would not reach it; one
     that follows after a gap counts only where it lies above the threshold beyond doubt, so that a
     curve that hovers about the threshold ends where it first falls below. Beyond doubt: with a
-    chance of ``FALSE_ALARM`` over the whole curve, by the curve's own spread. The mean of the
-    images is no detail, so the first ring is left out.
+    chance of ``FALSE_ALARM`` over the whole curve, by the curve's own spread; and noise alone would
+    reach no further in that one ring with the same chance. The mean of the images is no detail, so
+    the first ring is left out.
 
     Parameters
     ----------
@@ -239,7 +265,8 @@ def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
     -------
     Resolution
         Interpolated between rings. Its spread is that of one standard deviation of the curve, which
-        is ``sigma`` (1 − FRC²), for what is correlated scatters less.
+        is ``sigma`` (1 − FRC²), for what is correlated scatters less; where ``sigma`` is taken from
+        the images' own products it is that over √(1 + FRC²), as which a signal raises those.
     """
     value, sigma = curve.smoothed()
     limit = curve.threshold(threshold)
@@ -248,9 +275,12 @@ def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
     if not known.any():
         return Resolution(0.0, limited=False)
     value, sigma = np.where(known, value, -1.0), np.where(known, sigma, 0.0)
-    doubt = sigma * norm.isf(FALSE_ALARM / known.sum())
-    part = 1 - np.clip(value, -1, 1) ** 2
-    surely = doubt, limit + doubt * part
+    doubt = _reach_of_noise(sigma, FALSE_ALARM / known.sum())
+    squared = np.clip(value, -1, 1) ** 2
+    part = (1 - squared) / np.sqrt(1 + squared * (not curve.even))
+    # Behind a gap one ring's chance: the few reflections of a lattice tell no more by themselves.
+    later = np.maximum(limit + doubt * part, _reach_of_noise(sigma, FALSE_ALARM))
+    surely = doubt, later
     found, *others = (
         _end_of(curve.frequency, known, value + shift * sigma * part, limit, surely)
         for shift in (0, -1, 1)
@@ -258,6 +288,18 @@ def resolution(curve: FrcCurve, threshold: str = "0.143") -> Resolution:
     # A lower curve never ends later, but for a stretch behind a gap that only it has.
     low, high = (one.frequency for one in others)
     return replace(found, spread=(min(low, found.frequency), max(high, found.frequency)))
+
+
+def _reach_of_noise(sigma: np.ndarray, chance: float) -> np.ndarray:
+    """Correlation that noise of a spread exceeds with a chance.
+
+    1/σ² is how many independent numbers each image has in a ring, and the correlation r of two
+    vectors of n random numbers has r√(n − 1)/√(1 − r²) distributed as Student's t of n − 1. Few
+    numbers thus reach far, but never 1.
+    """
+    freedom = np.maximum(1 / np.where(sigma > 0, sigma, 1) ** 2 - 1, 0.5)
+    quantile = student.isf(chance, freedom)
+    return quantile / np.sqrt(freedom + quantile**2)
 
 
 def _end_of(

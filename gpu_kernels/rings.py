@@ -75,7 +75,10 @@ def conjugates(shape: tuple[int, int], half_plane: bool) -> np.ndarray:
 
 
 def ring_sums(first: Array, second: Array, rings: Rings, columns: int) -> np.ndarray:
-    """Sum over each ring what two spectra have in common, and the power of each.
+    """Sum over each ring what two spectra have in common, how unevenly, and the power of each.
+
+    With z(q) = F₁(q)F₂*(q), what they have in common is Σy of y(q) = (z(q) + z*(−q))/2, the
+    transform of the real part of the images' cross-correlation; of real images y is z.
 
     Parameters
     ----------
@@ -88,21 +91,21 @@ def ring_sums(first: Array, second: Array, rings: Rings, columns: int) -> np.nda
 
     Returns
     -------
-    (3, rings) float64
-        Re Σ F₁F₂*, Σ|F₁|² and Σ|F₂|² over the whole plane, on the host.
+    (4, rings) float64
+        Re Σ F₁F₂*, Σ|F₁|², Σ|F₂|² and Σ|y|² over the whole plane, on the host.
     """
     half_plane = rings.index.shape[1] != columns
     twice = conjugates((rings.index.shape[0], columns), half_plane).astype(np.float64)
-    sums = np.zeros((3, rings.frequency.size))
+    sums = np.zeros((4, rings.frequency.size))
     if not on_gpu(first):
-        _sums_cpu(first, second, rings.index, twice, sums)
+        _sums_cpu(first, second, rings.index, twice, half_plane, sums)
         return sums
     flat = rings.index.ravel()
     order = np.argsort(flat, kind="stable").astype(np.int64)
     starts = np.searchsorted(flat[order], np.arange(rings.frequency.size + 1))
     found = device_zeros(sums.shape, np.float64)
     _sums_kernel[rings.frequency.size, THREADS_PER_BLOCK](
-        first, second, to_device(order), to_device(starts), to_device(twice), found
+        first, second, to_device(order), to_device(starts), to_device(twice), half_plane, found
     )
     return to_host(found)
 
@@ -135,40 +138,57 @@ def shared_noise(shape: tuple[int, int], pixel: tuple[float, float], windowed: b
 
 
 @njit(nogil=True, cache=True)
-def _sums_cpu(first, second, index, twice, sums):
-    for row in range(index.shape[0]):
-        for col in range(index.shape[1]):
+def _sums_cpu(first, second, index, twice, half_plane, sums):
+    rows, cols = index.shape
+    for row in range(rows):
+        for col in range(cols):
             ring = index[row, col]
             if ring < 0:
                 continue
             a, b, w = first[row, col], second[row, col], twice[col]
-            sums[0, ring] += w * (a.real * b.real + a.imag * b.imag)
+            real, imag = a.real * b.real + a.imag * b.imag, a.imag * b.real - a.real * b.imag
+            sums[0, ring] += w * real
             sums[1, ring] += w * (a.real * a.real + a.imag * a.imag)
             sums[2, ring] += w * (b.real * b.real + b.imag * b.imag)
+            if not half_plane:
+                other_row, other_col = (rows - row) % rows, (cols - col) % cols
+                c, d = first[other_row, other_col], second[other_row, other_col]
+                real = 0.5 * (real + c.real * d.real + c.imag * d.imag)
+                imag = 0.5 * (imag - c.imag * d.real + c.real * d.imag)
+            sums[3, ring] += w * (real * real + imag * imag)
 
 
 @cuda.jit
-def _sums_kernel(first, second, order, starts, twice, sums):
+def _sums_kernel(first, second, order, starts, twice, half_plane, sums):
     # One block a ring, and a tree over its threads: no atomics, so the sums are reproducible.
-    parts = cuda.shared.array((3, THREADS_PER_BLOCK), float64)
+    parts = cuda.shared.array((4, THREADS_PER_BLOCK), float64)
     ring, thread = cuda.blockIdx.x, cuda.threadIdx.x
-    common, power_first, power_second = 0.0, 0.0, 0.0
+    common, power_first, power_second, squares = 0.0, 0.0, 0.0, 0.0
+    rows, cols = first.shape
     for at in range(starts[ring] + thread, starts[ring + 1], THREADS_PER_BLOCK):
-        row, col = order[at] // twice.size, order[at] % twice.size
+        row, col = order[at] // cols, order[at] % cols
         a, b, w = first[row, col], second[row, col], twice[col]
-        common += w * (a.real * b.real + a.imag * b.imag)
+        real, imag = a.real * b.real + a.imag * b.imag, a.imag * b.real - a.real * b.imag
+        common += w * real
         power_first += w * (a.real * a.real + a.imag * a.imag)
         power_second += w * (b.real * b.real + b.imag * b.imag)
-    parts[0, thread], parts[1, thread], parts[2, thread] = common, power_first, power_second
+        if not half_plane:
+            other_row, other_col = (rows - row) % rows, (cols - col) % cols
+            c, d = first[other_row, other_col], second[other_row, other_col]
+            real = 0.5 * (real + c.real * d.real + c.imag * d.imag)
+            imag = 0.5 * (imag - c.imag * d.real + c.real * d.imag)
+        squares += w * (real * real + imag * imag)
+    parts[0, thread], parts[1, thread] = common, power_first
+    parts[2, thread], parts[3, thread] = power_second, squares
     stride = THREADS_PER_BLOCK // 2
     while stride > 0:
         cuda.syncthreads()
         if thread < stride:
-            for kind in range(3):
+            for kind in range(4):
                 parts[kind, thread] += parts[kind, thread + stride]
         stride //= 2
     if thread == 0:
-        for kind in range(3):
+        for kind in range(4):
             sums[kind, ring] = parts[kind, 0]
 
 

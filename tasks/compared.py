@@ -16,11 +16,13 @@ from tasks.store import layout
 from tasks.store.events import open_store, read_array
 from tasks.store.publish import Manifest
 
-BAND_LIMITED = ("virtual", "dpc", "ssb")
-"""Methods whose images hold nothing beyond 2 k0, whatever the scan step."""
-
-UNANCHORED = ("epie",)
-"""Methods that find an object, but not where it lies: their halves are moved onto each other."""
+LINEAR = ("virtual", "dpc", "ssb")
+"""Methods whose images are linear in the counts, so that the noise of a ring is spread evenly."""
+OWN_GRID = ("epie", "cnn")
+"""Methods whose images lie on a grid of their own, and not on that of the scan."""
+OUTERMOST = 2
+"""Rings before the Nyquist frequency of such a grid that are left out. What no pattern decides
+there a method fills in alike in both halves, and Hann's window carries it so far in."""
 
 Method = Callable[[Path, str], tuple[Manifest, bool]]
 """Makes the images of one method as a step of its own name: called with a folder of steps that has
@@ -70,12 +72,36 @@ def compared(
                 on_device(first.values),
                 on_device(second.values),
                 first.pixel,
-                register=first.step in UNANCHORED,
-                band_limit=2 * geometry.aperture if first.step in BAND_LIMITED else np.inf,
+                even=first.step in LINEAR,
+                band_limit=band_limit(first, geometry),
             ),
         )
         for first, second in zip(*images, strict=True)
     ]
+
+
+def band_limit(image: HalfImage, geometry: Geometry) -> float:
+    """Frequency beyond which an image is not compared [1/Å].
+
+    Parameters
+    ----------
+    image : HalfImage
+        Of a half.
+    geometry : Geometry
+        Of the recording.
+
+    Returns
+    -------
+    float
+        2 k0, beyond which no electrons of the disk interfere; on a grid of the method's own at most
+        ``OUTERMOST`` rings less than its Nyquist frequency.
+    """
+    limit = 2 * geometry.aperture
+    if image.step in OWN_GRID:
+        width = max(1 / (n * d) for n, d in zip(image.values.shape, image.pixel, strict=True))
+        # Rings are named by their middle, which rounding must not put beyond.
+        limit = min(limit, 0.5 / max(image.pixel) - (OUTERMOST - 1e-9) * width)
+    return limit
 
 
 def _images(

@@ -42,7 +42,7 @@ from tasks.store.publish import Manifest, published
 from tasks.swapped import swapped_halves
 from tasks.units import run_units, stage
 
-VERSION = 7
+VERSION = 8
 CURVES = "curves.zarr"
 SPLITS, POSITIONS = 8, 2 * PARTED_AGAIN
 """Partings of the electrons that an image is judged by which is made of sums over each position, at
@@ -146,8 +146,9 @@ def read_curves(work: Path) -> xr.Dataset:
         no resolution), ``at_limit`` (the image resolves this much or more) and ``gaps`` [1/Å]
         likewise, and ``splits`` (partings of the electrons that the curve is the mean of);
         ``<image>_snr``, the spectral signal-to-noise ratio of the image from all electrons;
+        ``<image>_sigma``, the spread that noise alone of the halves' own powers has in the curve;
         ``threshold_half_bit``; and along the frequencies ``pixels``, those of each ring, and
-        ``sigma``, the spread of noise alone with one split (n leave √((1 + 1/n)/2) of it). Images
+        ``sigma``, the spread of white noise with one split (n leave √((1 + 1/n)/2) of it). Images
         on another grid have an axis of their own, ``frequency_epie``, with ``pixels_epie`` and so
         on.
     """
@@ -274,6 +275,7 @@ def _variables(
     """A curve with its axis and what follows from it; ``grid`` ends the names of its axis."""
     name, step = image.name, image.step
     found = {threshold: resolution(curve, threshold) for threshold in THRESHOLDS}
+    white = 1 / np.sqrt(curve.independent)
     lengths = {t: _finite(one.length) for t, one in found.items()}
     facts = {
         "kind": "frc",
@@ -294,14 +296,16 @@ def _variables(
             "1",
             {"kind": "snr", "step": step},
         ),
+        f"{name}_sigma": (
+            curve.sigma, "standard deviation of noise alone, of the halves' own powers", "1",
+            {"kind": "sigma", "step": step},
+        ),
         f"threshold_half_bit{grid}": (
             curve.threshold("half_bit"), "half-bit threshold", "1", {"kind": "threshold"},
         ),
         f"frequency{grid}": (curve.frequency, "spatial frequency, middle of the ring", "1/Å", {}),
         f"pixels{grid}": (curve.pixels, "frequencies in the ring", "1", {}),
-        f"sigma{grid}": (
-            replace(curve, splits=1).sigma, "standard deviation of noise alone, one split", "1", {}
-        ),
+        f"sigma{grid}": (white, "standard deviation of white noise alone, one split", "1", {}),
     }  # fmt: skip
     return {
         key: xr.Variable(f"frequency{grid}", values, {"long_name": words, "units": units} | more)

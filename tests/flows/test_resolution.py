@@ -149,6 +149,23 @@ def test_object_on_a_grid_of_its_own_has_an_axis_of_its_own(noise, tmp_path, pro
     assert "Phase, iterative ptychography (ePIE): —" in page
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_epie_resolves_nothing_where_there_is_nothing_but_the_beam(tmp_path, seed):
+    y, x = np.indices((32, 32)) - 15.6
+    beam = np.where(np.hypot(y, x) < 7.5, 45.0 * (1 + 0.15 * y / 7.5), 0.0)
+    counts = np.random.default_rng(seed).poisson(beam, size=(32, 32, 32, 32)).astype(np.uint8)
+    np.save(tmp_path / "vacuum.npy", counts)
+    keys = {
+        "steps": ["epie", "frc"], "frc": {"methods": ["epie"]}, "scan_step_angstrom": 0.35,
+        "aberrations": {"C10": 60.0}, "center_px": [15.6, 15.6], "semiangle_px": 7.5,
+        "scan_rotation_deg": 17.0,
+    }  # fmt: skip
+    mill(tmp_path / "out", tmp_path / "vacuum.npy", **keys)
+    curve = opened(tmp_path / "out")[1].epie_phase
+    assert not any(curve.attrs["resolutions_angstrom"].values())
+    assert not any(curve.attrs["at_limit"].values())
+
+
 def test_phase_on_a_grid_of_its_own_is_compared_by_its_own_pixels(noise, tmp_path):
     mill(tmp_path / "out", noise / "noise.npy", steps=["dpc"])
     work = layout.work_folder(tmp_path / "out", "x")
@@ -173,7 +190,11 @@ def test_phase_on_a_grid_of_its_own_is_compared_by_its_own_pixels(noise, tmp_pat
     curves = read_curves(work)
     assert set(judged(curves)) == {"cnn_phase"}
     assert float(curves.frequency_cnn[-1]) == pytest.approx(0.5 / 0.15, rel=0.02)
-    assert (curves.cnn_phase.values[1:] > 0.9).all()
+    curve = curves.cnn_phase.values[1:]
+    known = np.isfinite(curve)
+    assert (curve[known] > 0.9).all()
+    last, width = float(curves.frequency_cnn[1:][known][-1]), float(curves.frequency_cnn[1])
+    assert 0 <= 2 * 0.025 / 0.041757 - last < width  # twice the aperture
     assert curves.cnn_phase.attrs["at_limit"]["0.5"]
 
 

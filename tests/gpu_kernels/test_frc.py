@@ -73,6 +73,22 @@ def test_sums_over_rings_are_the_same_on_both_sides(twin):
         np.testing.assert_allclose(found[0], np.real(expected), rtol=1e-12, atol=1e-9)
         power = (np.abs(np.fft.fft2(first)) ** 2)[plane.index >= 0].sum()
         assert found[1].sum() == pytest.approx(power, rel=1e-12)
+        again = ring_sums(twin(a), twin(b), rings, first.shape[1])
+        assert found.tobytes() == again.tobytes()
+
+
+def test_squares_over_rings_are_those_of_the_real_part_of_the_correlation(twin):
+    for kind, shape in ((float, (16, 14)), (complex, (16, 14)), (complex, (9, 12))):
+        first, second = noisy_pair(shape, kind)
+        plane = rings_of(shape, (1.0, 1.0), False)
+        products = np.fft.fft2(first) * np.fft.fft2(second).conj()
+        power = np.abs(np.fft.fft2(np.fft.ifft2(products).real)) ** 2
+        expected = [power[plane.index == ring].sum() for ring in range(plane.frequency.size)]
+        transforms = [(np.fft.fft2, False)] + [(np.fft.rfft2, True)] * (kind is float)
+        for transform, half in transforms:
+            rings = rings_of(shape, (1.0, 1.0), half)
+            found = ring_sums(twin(transform(first)), twin(transform(second)), rings, shape[1])
+            np.testing.assert_allclose(found[3], expected, rtol=1e-11)
 
 
 def test_whole_curve_is_the_same_on_a_device(twin):
@@ -118,7 +134,8 @@ def test_spread_of_noise_falls_with_the_partings_as_stated():
         curves = [fourier_ring_correlation(half, counts - half) for half in parted]
         curve = mean_curve(curves)
         assert curve.splits == 5
-        np.testing.assert_allclose(curve.sigma, curves[0].sigma * np.sqrt(0.6))
+        variance = np.mean([one.sigma**2 for one in curves], axis=0)
+        np.testing.assert_allclose(curve.sigma, np.sqrt(0.6 * variance))
         np.testing.assert_array_equal(curve.threshold("half_bit"), curves[0].threshold("half_bit"))
         scores.append(curve.correlation / curve.sigma)
         alone.append(curves[1].correlation / curves[1].sigma)
@@ -130,14 +147,96 @@ def test_spread_of_noise_falls_with_the_partings_as_stated():
         np.testing.assert_allclose(inner.std(axis=0).mean(), 1, atol=0.05)
 
 
-def test_noise_alone_has_no_resolution():
+@pytest.mark.parametrize("even", [False, True])
+def test_noise_alone_has_no_resolution(even):
     rng = np.random.default_rng(2)
     found = [
-        resolution(fourier_ring_correlation(*rng.normal(size=(2, 64, 64))), name).frequency
+        resolution(
+            fourier_ring_correlation(*rng.normal(size=(2, 64, 64)), even=even), name
+        ).frequency
         for _ in range(40)
         for name in ("0.143", "0.5", "half_bit")
     ]
     assert np.count_nonzero(found) <= 3  # one curve in a hundred, with three thresholds each
+
+
+def uneven_noise(rng, frequencies, strength):
+    """White noise, and some frequencies (y, x) whose amplitude each draw throws anew."""
+    y, x = np.indices((64, 64))
+    image = rng.normal(size=(64, 64))
+    for k_y, k_x in frequencies:
+        amplitude = rng.normal() + 1j * rng.normal()
+        image += strength * (amplitude * np.exp(2j * np.pi * (k_y * y + k_x * x) / 64)).real
+    return image
+
+
+@pytest.mark.parametrize(
+    ("frequencies", "strength"),
+    [
+        ([(20, 3)], 1.0),
+        ([(20, 3), (3, -20)], 0.8),
+        ([(20, 3), (3, -20), (14, 14), (-15, 13)], 0.7),
+        ([(32, 0)], 1.0),
+    ],
+    ids=["one", "two", "four", "nyquist"],
+)
+@pytest.mark.parametrize("complex_", [False, True], ids=["real", "phase"])
+def test_noise_of_few_frequencies_has_no_resolution(frequencies, strength, complex_):
+    rng = np.random.default_rng(12)
+    found, scores = [], []
+    for _ in range(100):
+        pair = [uneven_noise(rng, frequencies, strength) for _ in range(2)]
+        if complex_:
+            pair = [1 + 0.01j * image for image in pair]
+        curve = fourier_ring_correlation(*pair)
+        found += [resolution(curve, name).frequency for name in ("0.143", "0.5", "half_bit")]
+        scores.append(curve.correlation / curve.sigma)
+    assert np.count_nonzero(found) <= 9  # three curves in a hundred, with three thresholds each
+    assert np.abs(np.array(scores)[:, 4:-1].std(axis=0) - 1).max() < 0.5
+
+
+def test_few_frequencies_end_no_specimen_at_their_ring():
+    rng = np.random.default_rng(13)
+    beyond = 0
+    for _ in range(100):
+        specimen = 20 * blurred(rng.normal(size=(64, 64)), 3.0)
+        pair = [specimen + uneven_noise(rng, [(20, 3)], 1.0) for _ in range(2)]
+        found = resolution(fourier_ring_correlation(*pair))
+        assert found.frequency > 0.08
+        beyond += found.frequency > 0.2
+    assert beyond <= 8  # a third of all, were the ring taken for white
+
+
+@pytest.mark.parametrize("amplitude", [1.0, 0.3, 0.05])
+def test_complex_noise_of_phase_or_amplitude_spreads_as_stated(amplitude):
+    rng = np.random.default_rng(14)
+    scores, found = [], []
+    for _ in range(150):
+        noise = 0.02 * rng.normal(size=(2, 2, 64, 64))
+        pair = [(1 + amplitude * size) * np.exp(1j * phase) for size, phase in noise]
+        curve = fourier_ring_correlation(*pair)
+        scores.append((curve.correlation / curve.sigma)[4:-1])
+        found.append(resolution(curve).frequency)
+    assert abs(np.mean(scores)) < 0.07
+    assert np.std(scores) == pytest.approx(1, abs=0.03)
+    assert np.count_nonzero(found) <= 3
+
+
+@pytest.mark.parametrize(("even", "found_in"), [(True, 20), (False, 18)])
+def test_lattice_in_noise_keeps_its_last_reflections(even, found_in):
+    rng = np.random.default_rng(15)
+    y, x = np.indices((96, 96))
+    seen = 0
+    for _ in range(20):
+        phases = iter(rng.uniform(0, 2 * np.pi, 9))
+        lattice = sum(
+            np.cos(2 * np.pi * order * 0.11 * (a * y + b * x) + next(phases)) / order
+            for order in (1, 2, 3)
+            for a, b in ((1, 0), (0.5, 0.866), (-0.5, 0.866))
+        )
+        pair = [lattice + rng.normal(size=lattice.shape) for _ in range(2)]
+        seen += resolution(fourier_ring_correlation(*pair, even=even)).frequency > 0.31
+    assert seen >= found_in
 
 
 def blurred(image, sigma):
