@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gpu_kernels.dpc import filled
-from gpu_kernels.frc import FrcCurve, fourier_ring_correlation
+from gpu_kernels.frc import fourier_ring_correlation
+from gpu_kernels.frc_curve import FrcCurve
 from gpu_kernels.inpaint import Filler
 from models.geometry import Geometry
 from tasks.detectors import Annulus, MaskDetector

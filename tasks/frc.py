@@ -19,13 +19,8 @@ import numpy as np
 import xarray as xr
 from distributed import Client
 
-from gpu_kernels.frc import (
-    THRESHOLDS,
-    FrcCurve,
-    mean_curve,
-    resolution,
-    signal_to_noise,
-)
+from gpu_kernels.frc import resolution, signal_to_noise
+from gpu_kernels.frc_curve import THRESHOLDS, FrcCurve, mean_curve
 from tasks.calibrate import calibration_folder, read_calibration
 from tasks.compared import HalfImage, Method, compared
 from tasks.detectors import Annulus, MaskDetector

@@ -17,6 +17,7 @@ from distributed import Client
 from models.geometry import Geometry
 from tasks.calibrate import read_calibration
 from tasks.cnn_results import cnn_flags, cnn_variables
+from tasks.data_flags import data_flags, reduction_flags
 from tasks.epie_results import epie_flags, epie_variables
 from tasks.frc import read_curves
 from tasks.probe_results import probe_variables
@@ -314,43 +315,10 @@ def gather(
         calibration[key] = calibration[key] | {"origin": f"from {file}"}
     return Gathered(
         name, source, events, geometry, calibration,
-        found["quality"] + _data_flags(events, job) + _reduction_flags(reduction) + flags
+        found["quality"] + data_flags(events, job) + reduction_flags(reduction) + flags
         + [{"flag": "tuned", "level": "ok", "text": text} for text in tuned],
         work, reduced, reduced_variables(work, reduced, reduction), iterative, images, job, steps,
     )  # fmt: skip
-
-
-def _data_flags(events: EventStore, job: dict[str, Any]) -> list[dict[str, str]]:
-    missing = int((events.array("frames_present") == 0).sum())
-    lost = int((events.array("sector_mask") != 0).sum())
-    flags = []
-    if missing:
-        flags.append({"flag": "missing", "level": "warn", "text":
-            f"{missing} of {events.scan_shape[0] * events.scan_shape[1]} scan positions have no "
-            "frame; they are empty in the images and filled from their neighbours for the "
-            "Fourier transforms."})  # fmt: skip
-    if lost:
-        text = f"{lost} scan positions lost a detector sector; DPC and SSB leave them out."
-        flags.append({"flag": "sectors", "level": "warn", "text": text})
-    if events.metadata["flyback_suspected"] and not job.get("drop_flyback"):
-        flags.append({"flag": "flyback", "level": "warn", "text":
-            "The last scan column looks like a flyback column."})  # fmt: skip
-    return flags
-
-
-def _reduction_flags(reduced: Manifest) -> list[dict[str, str]]:
-    flags = []
-    vacuum = reduced.summary["regions"].get("vacuum", {})
-    if vacuum.get("picked") and not vacuum["plain"]:
-        flags.append({"flag": "vacuum", "level": "warn", "text":
-            "No part of the scan looks like vacuum: in the best the disk moves with "
-            f"{vacuum['deflection_over_noise']:.3g} times the variance of counting noise. Give "
-            "the vacuum's window, or do not use the pattern as that of the probe."})  # fmt: skip
-    inside, outside = reduced.summary["kept"].get("export", (0, 0))
-    if outside:
-        flags.append({"flag": "dense", "level": "ok", "text":
-            f"dense.zarr holds {inside} electrons; {outside} lie outside its window."})  # fmt: skip
-    return flags
 
 
 def summary_row(gathered: Gathered, output: Path, manifest: Manifest) -> dict[str, Any]:

@@ -3,12 +3,8 @@
 import numpy as np
 import pytest
 
-from gpu_kernels.frc import (
-    fourier_ring_correlation,
-    mean_curve,
-    resolution,
-    signal_to_noise,
-)
+from gpu_kernels.frc import fourier_ring_correlation, resolution, signal_to_noise
+from gpu_kernels.frc_curve import mean_curve
 from gpu_kernels.registration import shifted
 from gpu_kernels.rings import ring_sums, rings_of
 
