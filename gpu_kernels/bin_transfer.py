@@ -12,6 +12,7 @@ with ⟨⟩_k the mean over bin k, and ⟨|A|²⟩ that over all bins of the dis
 It is smooth: it is summed at some hundreds of frequencies, and read between them.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import cos, pi, sin, sqrt
 
@@ -37,7 +38,7 @@ directions of the half plane."""
 FREQUENCIES_AT_ONCE = 2**20
 """That are read from the table together: each takes some hundred bytes meanwhile."""
 POINTS = 5
-"""Along the sides of a bin that a rim cuts."""
+"""Along the sides of a bin that a rim cuts; odd."""
 PARTS = {"both": [0, 1], "right": [0], "left": [1], "wpo": [0, 1, 2], "common": [3]}
 """Which sums each estimate takes: those of the right sideband, the left one, the double overlap;
 and those of single sidebands for an absorption, to which both copies add."""
@@ -58,7 +59,12 @@ class BinTransfer:
 
     @classmethod
     def of(
-        cls, k_y: np.ndarray, k_x: np.ndarray, geometry: SsbGeometry, width: float
+        cls,
+        k_y: np.ndarray,
+        k_x: np.ndarray,
+        geometry: SsbGeometry,
+        width: float,
+        threads: int = 1,
     ) -> "BinTransfer":
         """Sum over the bins of a disk.
 
@@ -71,6 +77,8 @@ class BinTransfer:
             Aperture, rotation and aberrations.
         width : float
             Side of a bin [1/Å].
+        threads : int
+            That share the table's frequencies; the sums are the same for any number.
         """
         inside = np.hypot(k_y, k_x) < geometry.aperture
         k_y, k_x = geometry.on_scan(k_y[inside], k_x[inside])
@@ -84,10 +92,16 @@ class BinTransfer:
         angles = np.pi * (np.arange(ANGLES + 1) / ANGLES - 0.5)
         q_y, q_x = radii[:, None] * np.sin(angles), radii[:, None] * np.cos(angles)
         overlap, weight = np.zeros((4, q_y.size), np.complex128), np.zeros((4, q_y.size))
-        _sum_bins(
-            k_y, k_x, sides, at, geometry.chi(), geometry.aperture, q_y.ravel(), q_x.ravel(),
-            overlap, weight,
-        )  # fmt: skip
+        bins = k_y, k_x, sides, at, geometry.chi(), geometry.aperture
+
+        def share(first: int) -> None:
+            some = slice(first, None, threads)  # the outermost have fewer bins
+            sums = [np.ascontiguousarray(one[:, some]) for one in (overlap, weight)]
+            _sum_bins(*bins, *(q.ravel()[some].copy() for q in (q_y, q_x)), *sums)
+            overlap[:, some], weight[:, some] = sums
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(share, range(threads)))
         weight[3] = weight[0] + weight[1]
         shape = (4, *q_y.shape)
         return cls(
@@ -205,6 +219,16 @@ def _wave(turns):
 
 
 @njit(nogil=True, cache=True, inline="always")
+def _over_a_side(turns, waves):
+    """Waves at the points of a side over which the phase winds by so many turns."""
+    step, middle = _wave(turns / waves.size), waves.size // 2
+    waves[middle] = 1
+    for i in range(middle):
+        waves[middle + i + 1] = waves[middle + i] * step
+        waves[middle - i - 1] = waves[middle + i + 1].conjugate()
+
+
+@njit(nogil=True, cache=True, inline="always")
 def _sinc(turns):
     return sin(pi * turns) / (pi * turns) if abs(turns) > 1e-6 else 1.0
 
@@ -216,8 +240,16 @@ def _sum_bins(k_y, k_x, sides, at, c, aperture, q_y, q_x, overlap, weight):
     inside, n = aperture * aperture, at.size
     reach = sqrt((sides * sides).sum() / 4)
     waves = np.empty((4, n), np.complex128)
+    off_y, off_x, own = np.empty((n, n)), np.empty((n, n)), np.empty((n, n), np.bool_)
+    for i in range(n):
+        for j in range(n):
+            off_y[i, j] = at[i] * sides[0, 0] + at[j] * sides[1, 0]
+            off_x[i, j] = at[i] * sides[0, 1] + at[j] * sides[1, 1]
     for k in range(k_y.size):
         y, x = k_y[k], k_x[k]
+        for i in range(n):
+            for j in range(n):
+                own[i, j] = (y + off_y[i, j]) ** 2 + (x + off_x[i, j]) ** 2 < inside
         here, (here_y, here_x) = chi_turns(c, y, x), _slope(c, y, x)
         cut = abs(sqrt(y * y + x * x) - aperture) < reach
         for q in range(q_y.size):
@@ -234,14 +266,14 @@ def _sum_bins(k_y, k_x, sides, at, c, aperture, q_y, q_x, overlap, weight):
             p_0, p_1 = p_y * sides[0, 0] + p_x * sides[0, 1], p_y * sides[1, 0] + p_x * sides[1, 1]
             part_m, part_p = 0j, 0j
             if cut or abs(sqrt(to_m) - aperture) < reach or abs(sqrt(to_p) - aperture) < reach:
-                for i in range(n):
-                    waves[0, i], waves[1, i] = _wave(m_0 * at[i]), _wave(m_1 * at[i])
-                    waves[2, i], waves[3, i] = _wave(p_0 * at[i]), _wave(p_1 * at[i])
+                _over_a_side(m_0, waves[0])
+                _over_a_side(m_1, waves[1])
+                _over_a_side(p_0, waves[2])
+                _over_a_side(p_1, waves[3])
                 for i in range(n):
                     for j in range(n):
-                        dy = at[i] * sides[0, 0] + at[j] * sides[1, 0]
-                        dx = at[i] * sides[0, 1] + at[j] * sides[1, 1]
-                        if (y + dy) ** 2 + (x + dx) ** 2 < inside:
+                        if own[i, j]:
+                            dy, dx = off_y[i, j], off_x[i, j]
                             if (my + dy) ** 2 + (mx + dx) ** 2 < inside:
                                 part_m += waves[0, i] * waves[1, j]
                             if (py + dy) ** 2 + (px + dx) ** 2 < inside:

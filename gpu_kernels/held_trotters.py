@@ -168,7 +168,9 @@ class HeldTrotters:
             If no pixel is inside the aperture, or the estimate is unknown.
         """
         inside, intensity = self._disk(k_y, k_x, geometry)
-        bins = BinTransfer.of(k_y, k_x, geometry, bin_width) if bin_width > 0 else None
+        bins = None
+        if bin_width > 0:
+            bins = BinTransfer.of(k_y, k_x, geometry, bin_width, threads)
         if on_gpu(self.parts) and estimate == "both" and not wiener:
             return self._at_once(k_y, k_x, geometry, intensity, bins)
         q_y, q_x = scan_frequencies(self.scan_shape, self.scan_step)

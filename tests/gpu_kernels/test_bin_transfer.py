@@ -206,3 +206,12 @@ def test_finish_undoes_bins_on_either_side(hardware_twin):
     for name in ("phase", "amplitude", "spectrum", "weight"):
         found, expected = (to_host(getattr(one, name)) for one in images)
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 64])
+def test_threads_share_the_table_and_change_no_bit_of_it(threads):
+    k_y, k_x = disk()
+    there = lens(LENSES["coma"])
+    one, several = (BinTransfer.of(k_y, k_x, there, WIDTH, n) for n in (1, threads))
+    np.testing.assert_array_equal(one.overlap, several.overlap)
+    np.testing.assert_array_equal(one.weight, several.weight)
