@@ -194,14 +194,14 @@ def test_transfer_is_the_same_wherever_it_is_asked_for(twin, estimate):
     np.testing.assert_allclose(found, bins.at(q_y, q_x, estimate), rtol=1e-12)
 
 
-def test_finish_undoes_bins_on_either_side(hardware_twin):
+def test_finish_undoes_bins_on_either_side(twin):
     rng, (k_y, k_x) = np.random.default_rng(4), disk()
     geometry = lens(LENSES["astigmatism"])
     bins = BinTransfer.of(k_y, k_x, geometry, WIDTH)
     fields = rng.uniform(1, 2, (10, SCAN[0], geometry.columns))
     images = [
         ssb_finish(SsbSums(side(fields), 0, 0.0), 3.0, geometry, "wpo", bins)
-        for side in (hardware_twin, np.asarray)
+        for side in (twin, np.asarray)
     ]
     for name in ("phase", "amplitude", "spectrum", "weight"):
         found, expected = (to_host(getattr(one, name)) for one in images)

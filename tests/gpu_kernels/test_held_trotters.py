@@ -198,15 +198,15 @@ def test_sums_of_integers_are_those_of_what_they_stand_for(twin):
         assert exact[4].any() == everything
 
 
-def test_held_on_the_device_as_on_the_host(scan, hardware_twin):
-    pixels, highest = len(scan.dense), 2.2 * GEOMETRY.aperture
-    k = GEOMETRY.wavevectors(scan.rows, scan.cols)
-    here = HeldTrotters.of([scan.dense], pixels, SCAN, STEP, highest)
-    there = HeldTrotters.of([hardware_twin(scan.dense)], pixels, SCAN, STEP, highest)
+def test_held_on_the_device_as_on_the_host(scan, twin):
+    few, highest = slice(0, None, 5), 2.2 * GEOMETRY.aperture
+    k, counts = GEOMETRY.wavevectors(scan.rows[few], scan.cols[few]), scan.dense[few]
+    here = HeldTrotters.of([counts], len(counts), SCAN, STEP, highest)
+    there = HeldTrotters.of([twin(counts)], len(counts), SCAN, STEP, highest)
     for width in (0.0, GEOMETRY.pixel_wavevector):
         found, expected = (one.phase(*k, lens(), bin_width=width) for one in (there, here))
-        assert relative(found.image, expected.image) < 1e-4
-        assert relative(found.spectrum, expected.spectrum) < 1e-4
+        assert relative(found.image, expected.image) < 3e-4  # of single precision, as above
+        assert relative(found.spectrum, expected.spectrum) < 3e-4
     at = here.strongest(9, (0.1, 1.0))
     np.testing.assert_allclose(
         there.trotters(*at, *k, lens()).after, here.trotters(*at, *k, lens()).after, atol=1e-3

@@ -60,15 +60,12 @@ def test_counts_give_what_the_host_gives_and_other_counts_theirs(scan, at_once):
     if not (SIMULATED or cuda.is_available()):
         pytest.skip("no CUDA device, and NUMBA_ENABLE_CUDASIM is not 1")
     rng, geometry = np.random.default_rng(1), lens(scan_shape=scan)
-    k_y, k_x = rng.uniform(-0.7, 0.7, (2, 7)) * APERTURE
-    counts = rng.poisson(3.0, (2, 7, *scan)).astype(np.uint8)
+    k_y, k_x = rng.uniform(-0.7, 0.7, (2, 5)) * APERTURE
+    counts = rng.poisson(3.0, (2, 5, *scan)).astype(np.uint8)
     there = to_device(counts[0])
     phase = CountedPhase(there, k_y, k_x, geometry, at_once)
     found = [to_host(phase()).copy()]
-    if SIMULATED:
-        there.copy_to_device(counts[1])
-    else:
-        there.set(counts[1])
+    there.set(counts[1])
     found.append(to_host(phase()).copy())
     for image, block in zip(found, counts, strict=True):
         sums = ssb_partial(block, k_y, k_x, geometry, np.float64)
