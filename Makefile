@@ -35,10 +35,11 @@ docs: $(READY)
 	PYTHONSAFEPATH= $(BIN)/sphinx-build -c docs -W --keep-going -q . build/site
 	@echo build/site/index.html
 
+# Two at a time, files whole: most of a file's time may be what its tests share.
 test: lint
-	$(BIN)/pytest -q -m "not slow"
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -q -m "gpu and not slow" tests/gpu_kernels
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/pytest -q -n 2 -m "gpu and not slow" tests/gpu_kernels
+	$(BIN)/pytest -q -n 2 --dist loadfile -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .
