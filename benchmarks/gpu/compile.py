@@ -146,7 +146,7 @@ def launched(tests: bool) -> list[tuple[str, str, int, list[Any]]]:
     launch = FakeCUDAKernel.__call__
 
     def note(self: Any, *arguments: Any) -> Any:
-        if not self._device:
+        if not self._device and self.fn.__module__.startswith("gpu_kernels"):
             name = self.fn.__name__
             if inspect.getclosurevars(self.fn).nonlocals.get("everything"):
                 name += ALL_OF_IT
