@@ -9,19 +9,21 @@ CuPy 14 has not, or that nobody looked up, are not here.
 
 import ctypes
 import itertools
+import runpy
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import scipy.fft
-from numba import cuda, types
-from numba.cuda.simulator import kernel as simulated
+from numba import cuda
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 from numba.cuda.simulator.kernel import FakeCUDAKernel
-from numba.cuda.simulator.kernelapi import Dim3, FakeCUDALocal, FakeCUDAShared
-from numba.np.numpy_support import as_dtype
+
+BLOCKS = runpy.run_path(str(Path(__file__).with_name("simulated_blocks.py")))
+nothing = BLOCKS["nothing"]
 
 FUNCTIONS = (
     "abs", "arange", "arctan", "arctan2", "argmax", "clip", "concatenate", "exp", "full", "hypot",
@@ -271,7 +273,7 @@ def _later(function, *given, **named):
     if isinstance(found, np.ndarray) and any(np.shares_memory(found, one) for one in inputs):
         return Array(found)
     found = np.array(found)
-    found.fill(_nothing(found.dtype))
+    found.fill(nothing(found.dtype))
 
     def work():
         with np.errstate(all="ignore"):
@@ -279,12 +281,6 @@ def _later(function, *given, **named):
 
     current().do(work)
     return Array(found)
-
-
-def _nothing(dtype):
-    """What nobody should see: of what is not worked out yet."""
-    kind = np.dtype(dtype).kind
-    return np.nan if kind in "fc" else np.iinfo(dtype).max if kind in "iu" else True
 
 
 def asarray(value, dtype=None):
@@ -303,7 +299,7 @@ def asarray(value, dtype=None):
 
 def empty(shape, dtype=float):
     """Memory in which anything may lie."""
-    return Array(np.full(shape, _nothing(dtype), dtype))
+    return Array(np.full(shape, nothing(dtype), dtype))
 
 
 def zeros(shape, dtype=float):
@@ -331,7 +327,7 @@ def _transform(name, library):
         spoilt = named.pop("overwrite_x", False)
         found = _later(getattr(scipy.fft, name), array, *given, **named)
         if spoilt:
-            array.fill(_nothing(array.dtype))
+            array.fill(nothing(array.dtype))
         return found
 
     return transform
@@ -394,88 +390,6 @@ def _of_three(size):
     return (*sizes, *(1,) * (3 - len(sizes)))
 
 
-class Turn(simulated.BlockThread):
-    """A thread of a block that runs while the others stand still, until it is to wait for them."""
-
-    def __init__(self, work, manager, block, point):
-        super().__init__(work, manager, block, point, False)
-        self.mine, self.others = threading.Semaphore(0), threading.Semaphore(0)
-        self.ended = False
-
-    def run(self):
-        """Run when it is told to."""
-        self.mine.acquire()
-        super().run()
-        self.ended = True
-        self.others.release()
-
-    def go_on(self):
-        """Let it run until it waits or ends."""
-        self.mine.release()
-        self.others.acquire()
-        if self.exception:
-            raise self.exception[0].with_traceback(self.exception[1])
-
-    def syncthreads(self):
-        """Wait for the others."""
-        self.others.release()
-        self.mine.acquire()
-
-
-class Blocks(simulated.BlockManager):
-    """Threads of a block one by one, every other time from the last to the first."""
-
-    def run(self, grid_point, *given):
-        """Run the threads of a block."""
-        for left in simulated._get_kernel_context().shared._allocations.values():
-            left.fill(_nothing(left.dtype))  # by the block before
-        points = list(np.ndindex(*self._block_dim))
-        if _waits(self._f, set()):
-            live = [Turn(lambda: self._f(*given), self, grid_point, one) for one in points]
-        else:  # one thread of the host can be all of them
-            live = [Turn(lambda: in_turn(), self, grid_point, points[0])]
-
-        def in_turn():
-            one, across = live[0], self._block_dim
-            for point in points:
-                one.threadIdx = Dim3(*point)
-                one.thread_id = point[0] + across[0] * (point[1] + across[1] * point[2])
-                self._f(*given)
-
-        for one in live:
-            one.start()
-        while live:
-            for one in live:
-                one.go_on()
-            live = [one for one in live[::-1] if not one.ended]
-
-
-def _shared(memory, shape, dtype):
-    """Shared memory, the same for each thread that comes by that line."""
-    caller = sys._getframe(1)
-    at = (caller.f_code, caller.f_lineno)
-    if at not in memory._allocations:
-        memory._allocations[at] = _local(None, shape, dtype)
-    return memory._allocations[at]
-
-
-def _local(_, shape, dtype):
-    dtype = as_dtype(dtype) if isinstance(dtype, types.Type) else dtype
-    return np.full(shape, _nothing(dtype), dtype)
-
-
-def _waits(function, seen):
-    """Whether a function, or one that it calls, lets threads wait for each other."""
-    function = getattr(function, "fn", function)
-    if function in seen or not hasattr(function, "__code__"):
-        return False
-    seen.add(function)
-    names, known = function.__code__.co_names, function.__globals__
-    return any(name.startswith(("sync", "shfl", "cg")) for name in names) or any(
-        _waits(known[name], seen) for name in names if callable(known.get(name))
-    )
-
-
 def synchronize():
     """Do all that was queued anywhere."""
     for stream in Stream.known.values():
@@ -528,8 +442,7 @@ def install():
     # Without cupy: Zarr and others would take it for the real one.
     sys.modules.update({one.__name__: one for one in found[1:]})
     FakeCUDAKernel.__getitem__ = lambda kernel, configuration: Launch(kernel, configuration)
-    simulated.BlockManager = Blocks
-    FakeCUDAShared.array, FakeCUDALocal.array = _shared, _local
+    BLOCKS["install"]()
     cuda.external_stream = lambda ptr: ptr
     cuda.synchronize = synchronize
     from gpu_kernels import backend
